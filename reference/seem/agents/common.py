@@ -1,0 +1,109 @@
+"""What every agent needs: optimisers, blended targets, checks."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from seem.errors import InputError
+
+
+def build_optimiser(
+    module: nn.Module, name: Literal["sgd", "adam"], lr: float, momentum: float = 0.0
+) -> torch.optim.Optimizer:
+    """An optimiser over all parameters of ``module``.
+
+    Args:
+        module: What is trained.
+        name: "sgd" (heavy ball when ``momentum`` is positive) or "adam" (torch's defaults).
+        lr: Learning rate, positive.
+        momentum: Heavy-ball coefficient of "sgd", in [0, 1).
+
+    Returns:
+        The optimiser.
+
+    Raises:
+        InputError: On an unknown name, a learning rate that is not positive, or a momentum outside [0, 1).
+    """
+    if not lr > 0:
+        raise InputError(f"learning rate {lr} is impossible: pass a positive number")
+    if not 0 <= momentum < 1:
+        raise InputError(f"momentum {momentum} is impossible: pass a number in [0, 1)")
+    if name == "sgd":
+        return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum)
+    if name == "adam":
+        if momentum:
+            raise InputError("adam has its own momentum: pass momentum 0 with it")
+        return torch.optim.Adam(module.parameters(), lr=lr)
+    raise InputError(f"unknown optimiser {name!r}: choose sgd or adam")
+
+
+@torch.no_grad()
+def blend(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Move ``target``'s parameters towards ``source``'s: θ' ← (1 - τ)θ' + τθ.
+
+    Args:
+        target: What moves, in place.
+        source: What it follows; a module of the same shape.
+        rate: τ in [0, 1]; 1 copies exactly, 0 leaves the target alone.
+    """
+    for moved, followed in zip(target.parameters(), source.parameters(), strict=True):
+        if rate == 1:
+            moved.copy_(followed)
+        else:
+            moved.mul_(1 - rate).add_(followed, alpha=rate)
+
+
+def check_unit_interval(name: str, value: float) -> None:
+    """Refuse a value outside [0, 1].
+
+    Raises:
+        InputError: Naming the setting.
+    """
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} {value} is impossible: pass a number from 0 to 1")
+
+
+def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that decides an agent's future: networks, optimisers, random generators, step count.
+
+    Args:
+        agent: An object whose attributes hold modules, optimisers and generators, and whose ``steps``
+            counts its updates.
+
+    Returns:
+        Tensors by name, and a JSON object.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, part in vars(agent).items():
+        if isinstance(part, nn.Module):
+            tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+        elif isinstance(part, torch.optim.Optimizer):
+            for index, slots in part.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items() if value is not None}
+        elif isinstance(part, torch.Generator):
+            tensors[name] = part.get_state()
+    return tensors, {"steps": agent.steps}
+
+
+def load_state(agent: Any, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+    """Put an agent of the same configuration into a state of `state_of`, bit for bit.
+
+    Args:
+        agent: The agent to change.
+        tensors: Tensors by name, on any device.
+        counters: The JSON object.
+    """
+    agent.steps = counters["steps"]
+    for name, part in vars(agent).items():
+        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        if isinstance(part, nn.Module):
+            part.load_state_dict(own)
+        elif isinstance(part, torch.optim.Optimizer):
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in own.items():
+                index, slot = key.split(".", 1)
+                slots.setdefault(int(index), {})[slot] = value
+            part.load_state_dict({"state": slots, "param_groups": part.state_dict()["param_groups"]})
+        elif isinstance(part, torch.Generator):
+            part.set_state(tensors[name])

@@ -1,0 +1,88 @@
+"""What decides a run: its configuration, its key, its device and the versions under it."""
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+import torch
+
+import seem
+from seem.agents.sac import SACConfig
+from seem.agents.td3 import TD3Config
+from seem.datasets import Dataset
+from seem.errors import InputError
+from seem.records import canonical_json, digest
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run; its canonical JSON is part of the run's key.
+
+    Attributes:
+        agent: Configuration of the agent.
+        rows: Number M of transitions that are read, and trained on when ``batch`` is None.
+        batch: Rows of a minibatch drawn from the whole data set; None trains on the read rows in full batch.
+        normalise_states: Whether states are shifted and scaled first.
+        seed: Draws rows, networks, noise and minibatches.
+        dtype: Floating dtype of the training; readings are float64.
+        budget: Critic steps after which a run that has not crashed is censored.
+        reading_interval: Largest number of steps between two readings.
+        tightening: Share of the steps to the forecast crash after which the next reading is due.
+    """
+
+    agent: TD3Config | SACConfig
+    rows: int = 512
+    batch: int | None = None
+    normalise_states: bool = False
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float64"
+    budget: int = 2000
+    reading_interval: int = 25
+    tightening: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"unknown dtype {self.dtype!r}: choose float32 or float64")
+        if self.budget < 1 or self.reading_interval < 1:
+            raise InputError("budget and reading_interval count critic steps: pass 1 or more")
+        if self.rows < 1 or (self.batch is not None and self.batch < 1):
+            raise InputError("rows and batch count transitions: pass 1 or more")
+        if not 0 < self.tightening <= 1:
+            raise InputError(f"tightening {self.tightening} is impossible: pass a share above 0 and up to 1")
+
+
+def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
+    """SHA-256 of the configuration, the data set's hash, the device and the package version.
+
+    Args:
+        config: What is run.
+        dataset: On which data.
+        device: Where; runs on different devices differ in rounding.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return digest(canonical_json([config, dataset.sha256, device, seem.__version__]))
+
+
+def open_device(name: str) -> torch.device:
+    """A torch device that exists here.
+
+    Raises:
+        InputError: When torch does not know it or cannot use it.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"device {name!r} cannot be used here: pass --device cpu, or cuda where there is a GPU"
+        ) from error
+    return device
+
+
+def versions() -> dict[str, str]:
+    """Versions that a record needs to be repeated."""
+    packages = {name: metadata.version(name) for name in ("torch", "numpy")}
+    return {"seem": seem.__version__, "python": platform.python_version(), **packages}

@@ -1,0 +1,204 @@
+"""D4RL's HDF5 files as transitions, with the semantics of D4RL's own ``qlearning_dataset``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Shaped
+
+from seem.errors import InputError
+from seem.transitions import Transitions
+
+MATRICES = ("observations", "actions")
+FLAGS = ("terminals", "timeouts")
+REQUIRED = (*MATRICES, "rewards", "terminals")
+OPTIONAL = ("timeouts", "next_observations")
+
+ACTION_TOLERANCE = 1e-6
+"""Actions may leave [-1, 1] by this much: eight float32 roundings of 1, as a scaled tanh leaves behind."""
+UNMARKED_SHARE = 0.01
+"""Largest share of rows whose stored successor may differ: D4RL's replay files leave some episode ends unmarked."""
+
+
+def read_d4rl(path: Path, *, max_episode_steps: int = 1000, check_continuity: bool = True) -> Transitions:
+    """Read a D4RL HDF5 file as D4RL's ``qlearning_dataset`` does; the file is only ever opened for reading.
+
+    Row i becomes (s_i, a_i, r_i, s_{i+1}, d_i) for i = 0 … N-2; rows with a time-out are dropped, and so is the last
+    row. True terminals are kept. Their s' is the first state of the next episode, which is harmless: the terminal
+    mask (1 - d) removes every value of it. A stored ``next_observations`` is ignored, as D4RL ignores it, and only
+    serves the continuity check. Groups such as ``infos`` and ``metadata`` are ignored. A file without ``timeouts``
+    gets them by D4RL's step counter, which restarts at 0 after a time-out and (sic) at 1 after a terminal.
+
+    The continuity check refuses a file whose rows are not in the order of its episodes. With ``next_observations``,
+    at most 1 % of the rows inside episodes may differ from row i+1. In any case no episode may be longer than
+    ``max_episode_steps`` + 1 rows (AntMaze stores one more than the limit), save for one of up to twice that where
+    two recordings were joined, as in the medium-expert files.
+
+    Args:
+        path: The file.
+        max_episode_steps: The environment's step limit, at least 2.
+        check_continuity: Whether to check the order of the rows; not needed where the file's hash is known.
+
+    Returns:
+        The transitions, float32 on the CPU.
+
+    Raises:
+        InputError: When the file cannot be read, lacks a key, holds an array of another shape or dtype, a value that
+            is not finite, a flag that is not 0 or 1 or an action outside [-1, 1], fails the continuity check, or
+            holds no usable transition.
+
+    Source: ``d4rl.qlearning_dataset`` with ``terminate_on_end=False``, D4RL 1.1 (printed).
+    """
+    if max_episode_steps < 2:
+        raise InputError(f"max_episode_steps is {max_episode_steps}: pass the environment's step limit, at least 2")
+    with open_hdf5(path) as file:
+        arrays = _read_arrays(file, path)
+    _check_values(arrays, path)
+    terminals = arrays["terminals"] != 0
+    timeouts = arrays["timeouts"] != 0 if "timeouts" in arrays else _count_timeouts(terminals, max_episode_steps)
+    rows = np.flatnonzero(~timeouts[:-1])
+    if not rows.size:
+        raise InputError(
+            f"{path} holds no usable transition (rows: {len(timeouts)}, time-outs: {timeouts.sum()}): "
+            "pass a file with at least two consecutive rows of one episode"
+        )
+    if check_continuity:
+        if "next_observations" in arrays:
+            _check_successors(arrays, terminals | timeouts, path)
+        _check_lengths(terminals | timeouts, max_episode_steps + 1, path)
+    return Transitions(
+        observations=torch.from_numpy(arrays["observations"][rows]),
+        actions=torch.from_numpy(arrays["actions"][rows]),
+        rewards=torch.from_numpy(arrays["rewards"][rows]),
+        next_observations=torch.from_numpy(arrays["observations"][rows + 1]),
+        terminals=torch.from_numpy(terminals[rows].astype(np.float32)),
+    )
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, and turn every way in which that can fail into one sentence.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The open file.
+
+    Raises:
+        InputError: When the path is missing, a folder, not permitted, not HDF5, truncated or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: pass the path of a D4RL HDF5 file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder: pass the path of a D4RL HDF5 file") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read by this user: change its permissions or pass another file") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises on damaged files
+        raise InputError(
+            f"{path} is not a readable HDF5 file (truncated, damaged or of another format): "
+            "download it again or pass another file"
+        ) from error
+
+
+def _read_arrays(file: h5py.File, path: Path) -> dict[str, Shaped[np.ndarray, "N ..."]]:
+    missing = [key for key in REQUIRED if key not in file]
+    if missing:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)}: pass a file in D4RL's layout, which has {_listed(REQUIRED)}"
+        )
+    arrays = {key: _read_key(file[key], key, path) for key in (*REQUIRED, *OPTIONAL) if key in file}
+    rows = len(arrays["observations"])
+    for key, array in arrays.items():
+        if len(array) != rows:
+            raise InputError(
+                f"{path} holds {len(array)} rows of {key} and {rows} of observations: "
+                "pass a file whose arrays have one length"
+            )
+    if "next_observations" in arrays and arrays["next_observations"].shape != arrays["observations"].shape:
+        raise InputError(
+            f"{path} holds next_observations of shape {arrays['next_observations'].shape} and observations of shape "
+            f"{arrays['observations'].shape}: pass a file in which the two shapes agree"
+        )
+    return arrays
+
+
+def _read_key(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: Path) -> Shaped[np.ndarray, "N ..."]:
+    if not isinstance(node, h5py.Dataset):
+        raise InputError(f"{path} holds {key} as a {type(node).__name__.lower()}: pass a file in which it is an array")
+    kinds = "biuf" if key in FLAGS else "iuf"
+    if node.dtype.kind not in kinds:
+        wanted = "booleans or the numbers 0 and 1" if key in FLAGS else "real numbers"
+        raise InputError(f"{path} holds {key} of dtype {node.dtype}: pass a file in which they are {wanted}")
+    shape = node.shape or ()
+    matrix = key.endswith("observations") or key in MATRICES
+    if not (len(shape) == 2 and (shape[1] >= 1 if matrix else shape[1] == 1)) and not (len(shape) == 1 and not matrix):
+        wanted = "(rows, components)" if matrix else "(rows,)"
+        raise InputError(f"{path} holds {key} of shape {shape}: pass a file in which the shape is {wanted}")
+    values = node[()] if matrix else node[()].reshape(-1)
+    if key in FLAGS:
+        return values
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the next check names
+        return values.astype(np.float32)
+
+
+def _check_values(arrays: dict[str, Shaped[np.ndarray, "N ..."]], path: Path) -> None:
+    for key, array in arrays.items():
+        bad = ~np.isin(array, (0, 1)) if key in FLAGS else ~np.isfinite(array)
+        if bad.any():
+            row = int(np.flatnonzero(bad.reshape(len(array), -1).any(1))[0])
+            what = "a flag other than 0 and 1" if key in FLAGS else "a value that is not finite in float32"
+            raise InputError(f"{path} holds {what} in {key}, first in row {row}: repair the file or pass another one")
+    outside = np.abs(arrays["actions"]).max(1, initial=0) > 1 + ACTION_TOLERANCE
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise InputError(
+            f"{path} holds an action outside [-1, 1], first in row {row} "
+            f"(largest component {np.abs(arrays['actions'][row]).max():g}): scale the actions to the box [-1, 1]"
+        )
+
+
+def _count_timeouts(terminals: Bool[np.ndarray, " N"], max_episode_steps: int) -> Bool[np.ndarray, " N"]:
+    timeouts = np.zeros_like(terminals)
+    step = 0
+    for row, terminal in enumerate(terminals.tolist()):
+        timeouts[row] = step == max_episode_steps - 1
+        step = 0 if timeouts[row] else 1 if terminal else step + 1
+    return timeouts
+
+
+def _check_successors(arrays: dict[str, Shaped[np.ndarray, "N ..."]], ends: Bool[np.ndarray, " N"], path: Path) -> None:
+    inside = np.flatnonzero(~ends[:-1])
+    following: Float32[np.ndarray, "rows observation"] = arrays["observations"][inside + 1]
+    differs = (arrays["next_observations"][inside] != following).any(1)
+    if differs.sum() > UNMARKED_SHARE * len(inside):
+        raise InputError(
+            f"{path} holds {differs.sum()} rows inside episodes (the first is row {inside[differs][0]}) whose "
+            "next_observations differ from the next row: pass a file whose rows are in order and whose terminals and "
+            "timeouts mark every end of an episode"
+        )
+
+
+def _check_lengths(ends: Bool[np.ndarray, " N"], limit: int, path: Path) -> None:
+    last = np.flatnonzero(np.append(ends[:-1], True))
+    lengths = np.diff(last, prepend=-1)
+    too_long = np.flatnonzero(lengths > limit)
+    joined = len(too_long) == 1 < len(lengths) and lengths.max() <= 2 * limit
+    if len(too_long) and not joined:
+        row = int(last[too_long[0]] - lengths[too_long[0]] + 1)
+        raise InputError(
+            f"{path} holds an episode of {lengths[too_long[0]]} rows from row {row} without a terminal or time-out: "
+            f"pass a file whose terminals and timeouts mark the end of every episode (at most {limit} rows)"
+        )
+
+
+def _listed(keys: tuple[str, ...]) -> str:
+    return f"{', '.join(keys[:-1])} and {keys[-1]}"

@@ -1,0 +1,160 @@
+r"""From readings to a forecast: does the critic blow up, at which step, and by which mechanism.
+
+Two forecasts without a fitted constant bracket the crash. The *law* uses one reading: on the
+self-similar ray 1/(ηλ) falls by (2L-2)/L a step. The *slope* uses the fall measured over the last
+readings instead. While the critic still leaves its initial weights behind λ grows faster than on the
+ray, so the law comes too late and the slope too early; the forecast is their geometric mean.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from seem.growth import SGDLaw
+from seem.spectrum import Reading
+
+Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
+
+SLOPE_READINGS = 3
+"""Readings behind the slope: the fewest that average out one reading's jitter."""
+DOUBLING = 2.0
+"""A mode that doubles at every step has left the slow regime: its mechanism decides the crash."""
+WIDENING = 1.25
+"""Factor on the remaining steps at both ends of the interval: the bracket closes faster than it is exact,
+because the crash is a whole step and the last steps are few. Its coverage is measured, not assumed."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A statement about the future of a run, made at one step.
+
+    Attributes:
+        step: Critic steps taken when it was made.
+        crash_step: Forecast step of the first non-finite value; infinity when none is forecast.
+        earliest: Lower end of the interval.
+        latest: Upper end of the interval.
+        law_step: The forecast of the growth law alone.
+        slope_step: The forecast of the measured slope of 1/(ηλ) alone.
+        mechanism: "self-excitation" (Re λ > 0) or "overshoot" (the step size is too large); None without one.
+        reason: Why there is no forecast, or None when there is one.
+    """
+
+    step: int
+    crash_step: float
+    earliest: float
+    latest: float
+    law_step: float
+    slope_step: float
+    mechanism: Mechanism | None
+    reason: str | None
+
+
+def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, step: int) -> Forecast:
+    """Forecast the crash step from all readings so far.
+
+    With several critics the largest leading eigenvalue counts at every step: the fastest critic crashes first.
+
+    Args:
+        histories: For each critic its readings, oldest first; the last ones taken at ``step``.
+        depth: Number L of weight matrices of a critic.
+        dtype: Floating dtype of the training, which sets where overflow lies.
+        step: Critic steps taken now.
+
+    Returns:
+        The forecast; without one, crash_step is infinity and reason says why.
+
+    Source: theory.md section 3 items 1 and 12 (derived).
+    """
+    latest = [history[-1] for history in histories if history and history[-1].step == step]
+    if not latest:
+        return _none(step, "the kernel has overflowed: the critic has already blown up", None)
+    fastest = max(latest, key=lambda reading: reading.leading)
+    stiffest = max(latest, key=lambda reading: reading.overshoot_gain)
+    law = SGDLaw(depth)
+    log_room = math.log(torch.finfo(getattr(torch, dtype)).max) - math.log(max(fastest.max_abs_q, 1e-300))
+    if stiffest.overshoot_gain > max(1.0, fastest.excitation_gain):
+        steps = law.steps_to_overflow(stiffest.step_size * stiffest.trailing, log_room)
+        if math.isfinite(steps):
+            return _between(step, steps, math.inf, "overshoot")
+        reason = (
+            f"the step size overshoots (gain {stiffest.overshoot_gain:.2f} a step), below the threshold 2L "
+            "past which the law has no recovery"
+        )
+        return _none(step, reason, "overshoot")
+    if not fastest.leading > 0:
+        return _none(step, "SEEM is not positive: no mode excites itself", None)
+    law_steps = law.steps_to_overflow(fastest.rate, log_room)
+    slope_steps = _slope_steps(_fastest_rates(histories))
+    # The slope is of continuous time; the lag of the discrete last steps is the law's.
+    lag = law_steps - law.steps_to_blow_up(fastest.rate) if depth > 1 else 0.0
+    return _between(step, law_steps, slope_steps + max(lag, 0.0), "self-excitation")
+
+
+def _fastest_rates(histories: Sequence[Sequence[Reading]]) -> list[tuple[int, float]]:
+    """(step, ηλ) of the last readings, the largest over the critics, from the last non-positive one on."""
+    rates: dict[int, float] = {}
+    for history in histories:
+        for reading in history[-SLOPE_READINGS:]:
+            rates[reading.step] = max(rates.get(reading.step, -math.inf), reading.rate)
+    series = sorted(rates.items())[-SLOPE_READINGS:]
+    positive = next((i for i in range(len(series), 0, -1) if not series[i - 1][1] > 0), 0)
+    return series[positive:]
+
+
+def _slope_steps(rates: list[tuple[int, float]]) -> float:
+    """Steps from the last reading to the zero of the line through 1/(ηλ); infinity when it does not fall."""
+    if len(rates) < 2:
+        return math.inf
+    steps, values = zip(*rates, strict=True)
+    inverse = 1 / np.asarray(values)
+    slope = np.polyfit(np.asarray(steps, dtype=np.float64) - steps[-1], inverse, 1)[0]
+    return float(inverse[-1] / -slope) if slope < 0 else math.inf
+
+
+def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechanism) -> Forecast:
+    point = math.sqrt(law_steps * slope_steps) if math.isfinite(slope_steps) else law_steps
+    return Forecast(
+        step=step,
+        crash_step=step + point,
+        earliest=step + min(law_steps, slope_steps) / WIDENING,
+        latest=step + max(law_steps, slope_steps) * WIDENING,
+        law_step=step + law_steps,
+        slope_step=step + slope_steps,
+        mechanism=mechanism,
+        reason=None,
+    )
+
+
+def _none(step: int, reason: str, mechanism: Mechanism | None) -> Forecast:
+    return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
+
+
+def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
+    """Name what made a run crash: the larger gain at the last reading before a mode doubles every step.
+
+    Args:
+        histories: For each critic the readings of a run that crashed, oldest first.
+
+    Returns:
+        "self-excitation" when a mode with Re λ > 0 grows fastest, "overshoot" when it is one with
+        Re λ ≤ 0 whose |1 + ηλ| exceeds 1, "unexplained" when neither grew.
+
+    Source: theory.md section 3 item 12 (derived).
+    """
+    gains: dict[int, tuple[float, float]] = {}
+    for history in histories:
+        for reading in history:
+            excitation, overshoot = gains.get(reading.step, (1.0, 1.0))
+            pair = (max(excitation, reading.excitation_gain), max(overshoot, reading.overshoot_gain))
+            gains[reading.step] = pair
+    series = [gains[step] for step in sorted(gains)]
+    while len(series) > 1 and max(series[-1]) >= DOUBLING:
+        series.pop()
+    excitation, overshoot = series[-1] if series else (1.0, 1.0)
+    if max(excitation, overshoot) <= 1:
+        return "unexplained"
+    return "self-excitation" if excitation >= overshoot else "overshoot"

@@ -1,0 +1,236 @@
+"""The training loop: steps, readings on a tightening schedule, forecasts written first, resume, divergence."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seem.agents.common import load_state, state_of
+from seem.agents.sac import SAC
+from seem.agents.td3 import TD3, TD3Config
+from seem.config import RunConfig, open_device, run_key, versions
+from seem.datasets import Dataset
+from seem.errors import InputError
+from seem.forecast import Forecast, forecast, mechanism
+from seem.records import (
+    append_line,
+    canonical_json,
+    make_folder,
+    read_lines,
+    read_outcome,
+    read_tensors,
+    write_atomically,
+    write_lines,
+    write_outcome,
+    write_tensors,
+)
+from seem.spectrum import Reading, take_reading
+from seem.transitions import Transitions
+
+Agent = TD3 | SAC
+TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
+FLUSH_STEPS = 16
+"""Steps between two looks at the device for non-finite values; the crash step itself is exact."""
+SATURATED = 0.95
+"""A policy action counts as in a corner of the box when its size exceeds this."""
+
+
+def train(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    checkpoint_seconds: float = 5.0,
+    on_step: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Run one training to its crash or its budget, or go on with one that was killed.
+
+    Every forecast is on the disk before the training goes past the step it was made at. A finished run is
+    read back instead of repeated.
+
+    Args:
+        config: What to run.
+        dataset: The data.
+        folder: The run's own folder, created when missing.
+        device: A torch device.
+        checkpoint_seconds: Least time between two checkpoints.
+        on_step: Called with the number of steps taken after every block of steps.
+
+    Returns:
+        The outcome: crash_step (None when censored), steps, mechanism, and what was run on what.
+
+    Raises:
+        InputError: When the folder cannot be written, holds another run, or its files were changed.
+    """
+    finished = read_outcome(folder)
+    key = run_key(config, dataset, device)
+    if finished is None:
+        Run(config, dataset, make_folder(folder), open_device(device), key).go(checkpoint_seconds, on_step)
+        finished = read_outcome(folder)
+    if finished is None or finished["key"] != key:
+        raise InputError(f"{folder} holds another run: choose another output folder or delete this one")
+    return finished
+
+
+class Run:
+    """One training in progress; `train` is its way in.
+
+    Args:
+        config: What to run.
+        dataset: The data.
+        folder: The run's own folder.
+        device: An open torch device.
+        key: The run's key.
+    """
+
+    def __init__(self, config: RunConfig, dataset: Dataset, folder: Path, device: torch.device, key: str) -> None:
+        self.config, self.folder, self.key = config, folder, key
+        data = {name: getattr(dataset, name) for name in ("name", "label", "sha256")}
+        self.description = {"key": key, "run": config, "data": {**data, "transitions": len(dataset.transitions)}}
+        dtype = getattr(torch, config.dtype)
+        transitions = dataset.transitions.normalised() if config.normalise_states else dataset.transitions
+        self.transitions = transitions.to(device=device, dtype=dtype)
+        self.rows = self.transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
+        self.batches = torch.Generator().manual_seed(config.seed)
+        make = TD3 if isinstance(config.agent, TD3Config) else SAC
+        sizes = (transitions.observation_dim, transitions.action_dim)
+        self.agent: Agent = make(config.agent, *sizes, seed=config.seed, dtype=dtype, device=device)  # type: ignore[arg-type]
+        self.step, self.next_reading, self.seconds = 0, 0, 0.0
+        self.trace = torch.empty(0, len(TRACE_COLUMNS), dtype=torch.float64)
+        self.previous_actions: Tensor | None = None
+        self.readings: tuple[list[Reading], ...] = tuple([] for _ in self.agent.critics)
+        self._resume()
+
+    def go(self, checkpoint_seconds: float, on_step: Callable[[int], None] | None) -> None:
+        """Train until the crash or the budget, and write the outcome."""
+        crash_step, pending, checked = None, [], time.monotonic()
+        started = time.monotonic() - self.seconds
+        while self.step < self.config.budget:
+            if self.step == self.next_reading:
+                self._read()
+                if time.monotonic() - checked >= checkpoint_seconds:
+                    self.seconds, checked = time.monotonic() - started, time.monotonic()
+                    self._checkpoint()
+            pending.append(self._advance())
+            self.step += 1
+            if len(pending) == FLUSH_STEPS or self.step in (self.next_reading, self.config.budget):
+                crash_step = self._flush(pending)
+                pending = []
+                if on_step:
+                    on_step(self.step)
+                if crash_step is not None:
+                    break
+        self.seconds = time.monotonic() - started
+        self._finish(crash_step)
+
+    def _advance(self) -> Tensor:
+        """One critic step; returns the trace's row for the state before it, still on the device."""
+        if self.config.batch is None:
+            batch = self.rows
+        else:
+            drawn = torch.randint(len(self.transitions), (self.config.batch,), generator=self.batches)
+            batch = self.transitions.select(drawn.to(self.transitions.rewards.device))
+        norms = torch._foreach_norm(list(self.agent.critics[0].parameters()))
+        parameter_norm = torch.stack(norms).norm()
+        values, target = self.agent.update(batch)
+        sizes = values.abs()
+        return torch.stack((sizes.mean(), sizes.max(), (values[0] - target).norm(), parameter_norm)).detach()
+
+    def _flush(self, pending: list[Tensor]) -> int | None:
+        """Append rows to the trace; returns the step of the first non-finite value."""
+        rows = torch.stack(pending).to("cpu", torch.float64)
+        self.trace = torch.cat((self.trace, rows))
+        # Only the values decide: a norm overflows earlier, in its own squares.
+        alive = torch.isfinite(self.trace[:, TRACE_COLUMNS.index("max_abs_q")])
+        return None if alive.all() else int((~alive).int().argmax())
+
+    def _read(self) -> None:
+        """Take readings, write them, then their forecast, and set the next reading's step."""
+        batch, agent = self.rows, self.agent
+        x = torch.cat((batch.observations, batch.actions), dim=1)
+        actions = agent.next_actions(batch)
+        x_next = torch.cat((batch.next_observations, actions), dim=1)
+        errors = agent.values(batch).detach() - agent.td_target(batch, noisy=False)
+        settings = {"discount": self.config.agent.discount, "lr": self.config.agent.critic_lr, "step": self.step}
+        taken = [
+            take_reading(critic, x, x_next, error, batch.terminals, index=index, **settings)
+            for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))
+        ]
+        before = actions if self.previous_actions is None else self.previous_actions
+        motion = (actions - before).norm() / actions.norm().clamp_min(1e-12)
+        self.previous_actions = actions
+        line = {"step": self.step, "critics": taken, "action_motion": motion.item()}
+        line["action_saturation"] = (actions.abs() > SATURATED).double().mean().item()
+        append_line(self.folder / "readings.jsonl", line)
+        for history, reading in zip(self.readings, taken, strict=True):
+            history.extend([] if reading is None else [reading])
+        made = self._forecast()
+        append_line(self.folder / "forecasts.jsonl", made)
+        self.next_reading = self.step + self._steps_until_next_reading(made)
+
+    def _forecast(self) -> Forecast:
+        return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
+
+    def _steps_until_next_reading(self, made: Forecast) -> int:
+        remaining = made.earliest - self.step
+        if not math.isfinite(remaining):
+            return self.config.reading_interval
+        return max(1, min(self.config.reading_interval, int(self.config.tightening * remaining)))
+
+    def _checkpoint(self) -> None:
+        tensors, counters = state_of(self.agent)
+        tensors |= {"trace": self.trace, "batches": self.batches.get_state(), "actions": self.previous_actions}
+        own = {"step": self.step, "next_reading": self.next_reading, "seconds": self.seconds, "key": self.key}
+        write_tensors(self.folder / "checkpoint.safetensors", tensors, {"run": own, "agent": counters})
+
+    def _resume(self) -> None:
+        """Take up the last checkpoint; lines written after it are dropped and will be made again, bit for bit."""
+        if not (self.folder / "checkpoint.safetensors").exists():
+            for name in ("readings.jsonl", "forecasts.jsonl"):
+                (self.folder / name).unlink(missing_ok=True)
+            write_atomically(self.folder / "config.json", canonical_json(self.description) + "\n")
+            return
+        tensors, saved = read_tensors(self.folder / "checkpoint.safetensors")
+        if saved["run"]["key"] != self.key:
+            raise InputError(f"{self.folder} holds another run: choose another output folder or delete this one")
+        self.step, self.next_reading = saved["run"]["step"], saved["run"]["next_reading"]
+        self.seconds = saved["run"]["seconds"]
+        device = self.transitions.rewards.device
+        self.trace, self.previous_actions = tensors.pop("trace"), tensors.pop("actions").to(device)
+        self.batches.set_state(tensors.pop("batches"))
+        load_state(self.agent, tensors, saved["agent"])
+        for name in ("readings.jsonl", "forecasts.jsonl"):
+            kept = [line for line in read_lines(self.folder / name) if line["step"] <= self.step]
+            write_lines(self.folder / name, kept)
+        for line in read_lines(self.folder / "readings.jsonl"):
+            for history, reading in zip(self.readings, line["critics"], strict=True):
+                history.extend([] if reading is None else [Reading(**reading)])
+
+    def _finish(self, crash_step: int | None) -> None:
+        outcome = {
+            **self.description,
+            "crash_step": crash_step,
+            "censored": crash_step is None,
+            "steps": self.step if crash_step is None else crash_step,
+            "mechanism": mechanism(self.readings) if crash_step is not None else None,
+            "parameters": sum(p.numel() for p in self.agent.critics[0].parameters()),
+            "active_parameters": self._active_parameters(),
+            "seconds": round(self.seconds, 3),
+            "device": str(self.transitions.rewards.device),
+            "versions": versions(),
+        }
+        end = self.trace if crash_step is None else self.trace[: crash_step + 1]
+        write_tensors(self.folder / "trace.safetensors", {"trace": end}, {"columns": TRACE_COLUMNS})
+        files = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
+        write_outcome(self.folder, outcome, files)
+        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def _active_parameters(self) -> int:
+        """Parameters of the first critic whose last gradient is not zero; what Adam's √P counts."""
+        gradients = [p.grad for p in self.agent.critics[0].parameters() if p.grad is not None]
+        return int(sum((gradient != 0).sum().item() for gradient in gradients))
