@@ -94,6 +94,16 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
     return _between(step, law_steps, slope_steps + max(lag, 0.0), "self-excitation")
 
 
+def refuse(step: int, reason: str) -> Forecast:
+    """A forecast of no crash, with the reason why none is made.
+
+    Args:
+        step: Critic steps taken now.
+        reason: Why the law does not apply.
+    """
+    return _none(step, reason, None)
+
+
 def _fastest_rates(histories: Sequence[Sequence[Reading]]) -> list[tuple[int, float]]:
     """(step, ηλ) of the last readings, the largest over the critics, from the last non-positive one on."""
     rates: dict[int, float] = {}

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import signal
 
 from seem.errors import InputError
 
@@ -73,7 +74,7 @@ class SGDLaw:
 
     @property
     def exponent(self) -> float:
-        """p = (2L-2)/L: Q^(-p) falls linearly and reaches zero at the blow-up; 0 for L = 1."""
+        """The p = (2L-2)/L: Q^(-p) falls linearly and reaches zero at the blow-up; 0 for L = 1."""
         return (2 * self.depth - 2) / self.depth
 
     def linearise(self, q: ArrayLike) -> NDArray[np.float64]:
@@ -192,7 +193,7 @@ class AdamLaw:
         return np.asarray(q, dtype=np.float64) ** (1 / self.depth)
 
     def norm_slope(self, lr: float, parameters: int) -> float:
-        """Growth of the parameters' norm a step, lr·√P.
+        """Growth of the parameters' norm a step once t ≫ 1/(1 - β₂), lr·√P.
 
         Args:
             lr: Adam's learning rate.
@@ -202,3 +203,25 @@ class AdamLaw:
             Norm gained a step.
         """
         return lr * math.sqrt(parameters)
+
+    def step_ratio(self, steps: int, beta1: float = 0.9, beta2: float = 0.999) -> NDArray[np.float64]:
+        r"""Size of Adam's steps in units of lr while the gradient grows as t^(2L-1): :math:`\hat m_t/\sqrt{\hat v_t}`.
+
+        It tends to 1 as k/((1 - β₂)t) with k = 2L-1; while t is still small against 1/(1 - β₂) the second
+        moment averages over the whole past and the ratio is near √(2k+1), so the norm outruns lr·√P·t.
+
+        Args:
+            steps: Number of steps.
+            beta1: Adam's β₁.
+            beta2: Adam's β₂.
+
+        Returns:
+            Ratios at steps 1 to ``steps``, shape (steps,).
+
+        Source: derived (theory/adam_growth.py).
+        """
+        times = np.arange(1, steps + 1, dtype=np.float64)
+        gradients = (times / steps) ** (2 * self.depth - 1)
+        first = signal.lfilter([1 - beta1], [1, -beta1], gradients) / (1 - beta1**times)
+        second = signal.lfilter([1 - beta2], [1, -beta2], gradients**2) / (1 - beta2**times)
+        return first / np.sqrt(second)

@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +215,41 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     if changed:
         raise InputError(f"{', '.join(changed)} in {folder} changed after the run: delete the folder and run again")
     return outcome
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run, read back with its hashes checked.
+
+    Attributes:
+        outcome: What came out, and what was run on what.
+        readings: Lines of readings.jsonl, in order.
+        forecasts: Lines of forecasts.jsonl, in order.
+        trace: Columns of the trace by name, each float64 of shape (steps,).
+    """
+
+    outcome: dict[str, Any]
+    readings: list[dict[str, Any]]
+    forecasts: list[dict[str, Any]]
+    trace: dict[str, Tensor]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a finished run.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: When the run is not finished or its files were changed.
+    """
+    outcome = read_outcome(folder)
+    if outcome is None:
+        raise InputError(f"{folder} holds no finished run: repeat the command that makes it, which resumes it")
+    tensors, metadata = read_tensors(folder / "trace.safetensors")
+    trace = dict(zip(metadata["columns"], tensors["trace"].T, strict=True))
+    lines = {name: read_lines(folder / f"{name}.jsonl") for name in ("readings", "forecasts")}
+    return RunRecord(outcome, lines["readings"], lines["forecasts"], trace)

@@ -15,7 +15,7 @@ from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism
+from seem.forecast import Forecast, forecast, mechanism, refuse
 from seem.records import (
     append_line,
     canonical_json,
@@ -29,7 +29,6 @@ from seem.records import (
     write_tensors,
 )
 from seem.spectrum import Reading, take_reading
-from seem.transitions import Transitions
 
 Agent = TD3 | SAC
 TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
@@ -174,6 +173,11 @@ class Run:
         self.next_reading = self.step + self._steps_until_next_reading(made)
 
     def _forecast(self) -> Forecast:
+        settings = self.config.agent
+        if settings.critic_optimiser != "sgd" or settings.momentum > 0:
+            return refuse(self.step, "the law of a finite crash step is of plain gradient descent")
+        if settings.target_rate < 1 or settings.target_interval > 1:
+            return refuse(self.step, "the law assumes targets that are copied at every step")
         return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:

@@ -1,0 +1,157 @@
+"""Figures, drawn from records only."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from seem.analysis import linearity, surge
+from seem.growth import SGDLaw
+from seem.records import RunRecord, write_atomically
+
+COLOURS = {"law": "tab:blue", "slope": "tab:orange", "forecast": "black", "crash": "tab:red", "layer": "tab:green"}
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically.
+
+    Args:
+        figure: The figure.
+        path: Where; its folder must exist.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    write_atomically(path, content.getvalue())
+
+
+def _depth(record: RunRecord) -> int:
+    return record.outcome["run"]["agent"]["critic"]["depth"]
+
+
+def _title(record: RunRecord) -> str:
+    return f"L = {_depth(record)}, seed {record.outcome['run']['seed']}"
+
+
+def _grid(records: Sequence[RunRecord]) -> tuple[Figure, list[Axes]]:
+    """One panel a record, one row a depth."""
+    depths = sorted({_depth(record) for record in records})
+    columns = max(sum(_depth(record) == depth for record in records) for depth in depths)
+    figure = Figure(figsize=(4.0 * columns, 2.9 * len(depths) + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(depths), columns, squeeze=False)
+    panels = []
+    for row, depth in zip(axes, depths, strict=True):
+        used = sum(_depth(record) == depth for record in records)
+        panels += list(row[:used])
+        for axis in row[used:]:
+            axis.set_axis_off()
+    return figure, panels
+
+
+def _source(records: Sequence[RunRecord]) -> str:
+    data = records[0].outcome["data"]
+    return data["label"] if data["name"] in data["label"] else f"{data['name']} ({data['label']})"
+
+
+def plot_forecasts(records: Sequence[RunRecord]) -> Figure:
+    """Forecast crash step against the step it was made at, with the observed crash.
+
+    Args:
+        records: Plain runs, sorted by depth and seed.
+
+    Returns:
+        One panel a run: law, slope, their geometric mean with its interval, and the crash.
+    """
+    figure, panels = _grid(records)
+    for record, axis in zip(records, panels, strict=True):
+        crash = record.outcome["crash_step"]
+        top = 2 * (crash or record.outcome["steps"])
+        steps = np.array([line["step"] for line in record.forecasts])
+        drawn = {
+            name: np.array([line[name] for line in record.forecasts])
+            for name in ("crash_step", "earliest", "latest", "law_step", "slope_step")
+        }
+        band = {name: np.minimum(drawn[name], 4 * top) for name in ("earliest", "latest")}
+        axis.fill_between(steps, band["earliest"], band["latest"], color="0.85", label="interval")
+        for name, colour, label in (("law_step", "law", "law"), ("slope_step", "slope", "slope")):
+            axis.plot(steps, _finite(drawn[name]), color=COLOURS[colour], lw=1, label=label)
+        axis.plot(steps, _finite(drawn["crash_step"]), color=COLOURS["forecast"], lw=1.6, label="forecast")
+        axis.plot([0, top], [0, top], color="0.7", lw=0.8, ls=":")
+        if crash is not None:
+            axis.axhline(crash, color=COLOURS["crash"], lw=1.2, ls="--", label=f"observed: {crash}")
+        axis.set(title=_title(record), xlim=(0, steps[-1] * 1.02 + 1), ylim=(0, top))
+        axis.set(xlabel="step the forecast was made at", ylabel="forecast crash step")
+        axis.legend(fontsize=7, loc="upper right")
+    figure.suptitle(f"Forecast of the crash step, written before it happened. {_source(records)}")
+    return figure
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def plot_power_lines(records: Sequence[RunRecord]) -> Figure:
+    """Q^(-p) over the final surge, for the law's exponent and its rivals, each scaled to start at 1.
+
+    Args:
+        records: Plain runs, sorted by depth and seed; runs that did not crash give an empty panel.
+
+    Returns:
+        One panel a run; the legend gives R² of a straight line.
+    """
+    figure, panels = _grid(records)
+    for record, axis in zip(records, panels, strict=True):
+        depth = _depth(record)
+        q = record.trace["mean_abs_q"].numpy()
+        window = surge(q, depth) if record.outcome["crash_step"] is not None else np.empty(0, dtype=int)
+        axis.set(title=_title(record), xlabel="step", ylabel="Q^(-p), scaled")
+        if len(window) < 3:
+            axis.text(0.5, 0.5, "no crash in budget", ha="center", transform=axis.transAxes)
+            continue
+        exponents = sorted({SGDLaw(other).exponent for other in (2, 3, 4)} | {SGDLaw(depth).exponent})
+        for exponent, fit in zip(exponents, linearity(q[window], exponents), strict=True):
+            own = math.isclose(exponent, SGDLaw(depth).exponent)
+            label = f"p = {exponent:.2f}{' (law)' if own else ''}, R² {fit:.4f}"
+            axis.plot(window, (q[window] / q[window[0]]) ** -exponent, lw=2 if own else 1, label=label)
+        axis.set_ylim(0, 1.05)
+        axis.legend(fontsize=7)
+    figure.suptitle(f"Which power of 1/Q falls linearly to zero at the crash. {_source(records)}")
+    return figure
+
+
+def plot_seem_and_q(plain: Sequence[RunRecord], layer_norm: Sequence[RunRecord]) -> Figure:
+    """SEEM and Q on one time axis, without and with LayerNorm.
+
+    Args:
+        plain: Plain runs, sorted by depth and seed.
+        layer_norm: Their LayerNorm controls, in any order.
+
+    Returns:
+        One panel a plain run: mean |Q| (left, logarithmic) and the rate ηλ (right).
+    """
+    controls = {_title(record): record for record in layer_norm}
+    figure, panels = _grid(plain)
+    for record, axis in zip(plain, panels, strict=True):
+        right = axis.twinx()
+        pairs = [(record, COLOURS["crash"], "plain")]
+        if _title(record) in controls:
+            pairs.append((controls[_title(record)], COLOURS["layer"], "LayerNorm"))
+        for run, colour, label in pairs:
+            q = run.trace["mean_abs_q"].numpy()
+            axis.plot(np.clip(q, 1e-6, 1e8), color=colour, lw=1.5, label=f"mean |Q|, {label}")
+            lines = [line for line in run.readings if any(line["critics"])]
+            rates = [max(r["step_size"] * r["leading"] for r in line["critics"] if r) for line in lines]
+            steps = [line["step"] for line in lines]
+            right.plot(steps, np.clip(rates, -1, 2), color=colour, lw=1.2, ls="--", label=f"ηλ, {label}")
+        shown = record.outcome["crash_step"] or record.outcome["steps"]
+        axis.set(title=_title(record), xlabel="step", ylabel="mean |Q|", yscale="log", xlim=(0, 1.5 * shown))
+        right.set(ylabel="SEEM as a rate, ηλ a step", ylim=(-0.1, 1.0))
+        handles = [line for panel in (axis, right) for line in panel.get_lines()]
+        axis.legend(handles, [str(line.get_label()) for line in handles], fontsize=6, loc="upper left")
+    figure.suptitle(f"SEEM rises before Q does. {_source(plain)}")
+    return figure
