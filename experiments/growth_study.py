@@ -190,17 +190,19 @@ def quick(study: StudyConfig) -> StudyConfig:
         depths=study.depths[:2],
         seeds=study.seeds[:1],
         batch=min(study.batch, 128),
-        budget=min(study.budget, 250),
+        budget=min(study.budget, 150),
         adam_steps=min(study.adam_steps, 300),
     )
 
 
-def check(study: StudyConfig, dataset: Dataset) -> None:
+def check(study: StudyConfig, dataset: Dataset, workers: int) -> None:
     """Refuse a study that cannot run, before anything is written.
 
     Raises:
         InputError: When a run's configuration is impossible, or more rows are asked for than there are.
     """
+    if workers < 1:
+        raise InputError(f"--workers {workers} is impossible: pass 1 or more processes")
     if not study.depths or not study.seeds:
         raise InputError("a study needs a depth and a seed: pass at least one of --depths and of --seeds")
     for depth in study.depths:

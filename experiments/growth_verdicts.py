@@ -78,13 +78,8 @@ def descent_row(cell: Cell) -> dict[str, Any]:
 
 
 def _alignment_in(record: RunRecord, window: NDArray[np.int64]) -> float | None:
-    if not len(window):
-        return None
-    inside = [
-        max(abs(reading["alignment"]) for reading in line["critics"] if reading)
-        for line in record.readings
-        if window[0] <= line["step"] <= window[-1] and any(line["critics"])
-    ]
+    pairs = zip(*record.largest("alignment"), strict=True)
+    inside = [value for step, value in pairs if len(window) and window[0] <= step <= window[-1]]
     return float(np.median(inside)) if inside else None
 
 
@@ -125,8 +120,6 @@ def control_row(cell: Cell, plain: dict[str, Any]) -> dict[str, Any]:
         A JSON object; SEEM is the median over the readings of the larger critic's value.
     """
     record = cell.record()
-    seem = [max(reading["leading"] for reading in line["critics"] if reading) for line in record.readings]
-    normalised = [max(reading["normalised"] for reading in line["critics"] if reading) for line in record.readings]
     return {
         "depth": cell.depth,
         "seed": cell.seed,
@@ -134,8 +127,8 @@ def control_row(cell: Cell, plain: dict[str, Any]) -> dict[str, Any]:
         "steps": record.outcome["steps"],
         "crash_step": record.outcome["crash_step"],
         "mechanism": record.outcome["mechanism"],
-        "seem": float(np.median(seem)),
-        "normalised_seem": float(np.median(normalised)),
+        "seem": float(np.median(record.largest("leading")[1])),
+        "normalised_seem": float(np.median(record.largest("normalised")[1])),
         "final_q": float(record.trace["mean_abs_q"][-1]),
     }
 

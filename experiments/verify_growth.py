@@ -5,6 +5,7 @@
 Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
 """
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from seem.datasets import describe, resolve
 from seem.errors import run_command
 from seem.plots import plot_forecasts, plot_power_lines, plot_seem_and_q, save_figure
 from seem.records import canonical_json, digest, make_folder, write_atomically
+
+PIPE_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -83,23 +86,27 @@ def main(options: Options) -> int:
     Returns:
         The exit status.
     """
-    console = Console()
+    # Piped output gets a width that the tables fit into.
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     dataset = resolve(options.env, options.dataset, options.data_dir)
-    console.print(describe(options.env, dataset), highlight=False)
+    console.print(describe(options.env, dataset), highlight=False, soft_wrap=True)
     study = options.study()
     open_device(study.device)
-    check(study, dataset)
+    workers = default_workers(study.device) if options.workers is None else options.workers
+    check(study, dataset, workers)
     out = make_folder(options.out or Path("runs") / f"growth-{options.env}")
-    cells = _run_with_progress(study, dataset.path, out, options.workers or default_workers(study.device), console)
+    cells = _run_with_progress(study, dataset.path, out, workers, console)
     rows = summarise(cells)
     claims = judge(rows)
     for table in (_descent_table(rows["plain"]), _control_table(rows), _adam_table(rows["adam"])):
         console.print(table)
     _write(out, study, rows, claims, cells)
-    console.print(f"records, figures and summary.json: {out}", highlight=False)
+    console.print(f"records, figures and summary.json: {out}", highlight=False, soft_wrap=True)
     for claim in claims:
         colour = {"verified": "green", "refuted": "red", "open": "yellow"}[claim.verdict]
-        console.print(f"[{colour}]{claim.verdict.upper():8}[/] {claim.name}: {claim.evidence}", highlight=False)
+        console.print(
+            f"[{colour}]{claim.verdict.upper():8}[/] {claim.name}: {claim.evidence}", highlight=False, soft_wrap=True
+        )
     return 1 if any(claim.verdict == "refuted" for claim in claims) else 0
 
 
@@ -132,7 +139,20 @@ def _percent(value: float | None) -> str:
 
 def _descent_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="SGD: forecast crash step against the observed one, error as a share of the run")
-    for heading in ("L", "seed", "crash", "at 50 %", "80 %", "90 %", "95 %", "covered", "p", "law", "align", "mechanism"):
+    for heading in (
+        "L",
+        "seed",
+        "crash",
+        "at 50 %",
+        "80 %",
+        "90 %",
+        "95 %",
+        "covered",
+        "p",
+        "law",
+        "align",
+        "mechanism",
+    ):
         table.add_column(heading, justify="right" if heading != "mechanism" else "left")
     for row in rows:
         errors = {error["fraction"]: error for error in row["errors"]}

@@ -64,7 +64,9 @@ def surge(q: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
         Consecutive step numbers, rising; empty when Q passed that rate in its first step.
     """
     q = q[np.isfinite(q)]
-    slow = np.flatnonzero(growth_rates(q, depth) <= LARGEST_RATE)
+    highest = q[:-1] >= np.maximum.accumulate(q)[:-1]
+    # At a new maximum only: a fall of Q between two surges belongs to neither.
+    slow = np.flatnonzero((growth_rates(q, depth) <= LARGEST_RATE) & highest)
     if not len(slow):
         return slow
     end = int(slow[-1])
@@ -120,7 +122,7 @@ def power_of_growth(values: NDArray[np.float64], largest: float = 12.0) -> float
     steps = np.arange(len(values))
 
     def misfit(power: float) -> float:
-        return -stats.linregress(steps, (values / values[-1]) ** (1 / power)).rvalue ** 2
+        return -(stats.linregress(steps, (values / values[-1]) ** (1 / power)).rvalue ** 2)
 
     return float(optimize.minimize_scalar(misfit, bounds=(0.2, largest), method="bounded").x)
 

@@ -41,7 +41,7 @@ def _grid(records: Sequence[RunRecord]) -> tuple[Figure, list[Axes]]:
     """One panel a record, one row a depth."""
     depths = sorted({_depth(record) for record in records})
     columns = max(sum(_depth(record) == depth for record in records) for depth in depths)
-    figure = Figure(figsize=(4.0 * columns, 2.9 * len(depths) + 0.5), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 2.9 * len(depths) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(depths), columns, squeeze=False)
     panels = []
@@ -87,7 +87,7 @@ def plot_forecasts(records: Sequence[RunRecord]) -> Figure:
         axis.set(title=_title(record), xlim=(0, steps[-1] * 1.02 + 1), ylim=(0, top))
         axis.set(xlabel="step the forecast was made at", ylabel="forecast crash step")
         axis.legend(fontsize=7, loc="upper right")
-    figure.suptitle(f"Forecast of the crash step, written before it happened. {_source(records)}")
+    figure.suptitle(f"Crash step: forecast before it happened, and observed\n{_source(records)}")
     return figure
 
 
@@ -120,7 +120,7 @@ def plot_power_lines(records: Sequence[RunRecord]) -> Figure:
             axis.plot(window, (q[window] / q[window[0]]) ** -exponent, lw=2 if own else 1, label=label)
         axis.set_ylim(0, 1.05)
         axis.legend(fontsize=7)
-    figure.suptitle(f"Which power of 1/Q falls linearly to zero at the crash. {_source(records)}")
+    figure.suptitle(f"Which power of 1/Q falls linearly\n{_source(records)}")
     return figure
 
 
@@ -143,15 +143,22 @@ def plot_seem_and_q(plain: Sequence[RunRecord], layer_norm: Sequence[RunRecord])
             pairs.append((controls[_title(record)], COLOURS["layer"], "LayerNorm"))
         for run, colour, label in pairs:
             q = run.trace["mean_abs_q"].numpy()
-            axis.plot(np.clip(q, 1e-6, 1e8), color=colour, lw=1.5, label=f"mean |Q|, {label}")
-            lines = [line for line in run.readings if any(line["critics"])]
-            rates = [max(r["step_size"] * r["leading"] for r in line["critics"] if r) for line in lines]
-            steps = [line["step"] for line in lines]
-            right.plot(steps, np.clip(rates, -1, 2), color=colour, lw=1.2, ls="--", label=f"ηλ, {label}")
+            axis.plot(_finite(q), color=colour, lw=1.5, label=f"mean |Q|, {label}")
+            steps, leading = run.largest("leading")
+            rates = np.array(leading) * run.readings[0]["critics"][0]["step_size"]
+            right.plot(steps, np.clip(rates, -1, 10), color=colour, lw=1.2, ls="--", label=f"ηλ, {label}")
         shown = record.outcome["crash_step"] or record.outcome["steps"]
-        axis.set(title=_title(record), xlabel="step", ylabel="mean |Q|", yscale="log", xlim=(0, 1.5 * shown))
-        right.set(ylabel="SEEM as a rate, ηλ a step", ylim=(-0.1, 1.0))
+        axis.set(
+            title=_title(record),
+            xlabel="step",
+            ylabel="mean |Q|",
+            yscale="log",
+            xlim=(0, 1.5 * shown),
+            ylim=(1e-2, 1e8),
+        )
+        right.set_yscale("symlog", linthresh=1e-3)
+        right.set(ylabel="SEEM as a rate, ηλ a step", ylim=(-0.1, 10))
         handles = [line for panel in (axis, right) for line in panel.get_lines()]
         axis.legend(handles, [str(line.get_label()) for line in handles], fontsize=6, loc="upper left")
-    figure.suptitle(f"SEEM rises before Q does. {_source(plain)}")
+    figure.suptitle(f"SEEM and Q on one time axis\n{_source(plain)}")
     return figure

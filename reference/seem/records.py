@@ -142,10 +142,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    *lines, _torn = path.read_text().split("\n")
     try:
+        *lines, _torn = path.read_text().split("\n")
         return [parse_json(line) for line in lines]
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even UTF-8
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
 
 
@@ -210,7 +210,7 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
         outcome = parse_json(path.read_text())
         expected = outcome["sha256"].items()
         changed = [n for n, sha in expected if not (folder / n).exists() or digest((folder / n).read_bytes()) != sha]
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
     if changed:
         raise InputError(f"{', '.join(changed)} in {folder} changed after the run: delete the folder and run again")
@@ -232,6 +232,18 @@ class RunRecord:
     readings: list[dict[str, Any]]
     forecasts: list[dict[str, Any]]
     trace: dict[str, Tensor]
+
+    def largest(self, name: str) -> tuple[list[int], list[float]]:
+        """A field of the readings, the largest over the critics, with the steps it was read at.
+
+        Args:
+            name: A field of `seem.spectrum.Reading`.
+
+        Returns:
+            Steps and values; readings of an overflowed kernel are left out.
+        """
+        live = [(line["step"], [critic[name] for critic in line["critics"] if critic]) for line in self.readings]
+        return [step for step, values in live if values], [max(values) for _, values in live if values]
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -241,7 +241,8 @@ def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> fl
         A number in [-1, 1]; 1 on the self-similar ray of the SGD law.
     """
     parameters = parameter_list(critic)
-    direction = td_error.detach() / td_error.norm().clamp_min(torch.finfo(td_error.dtype).tiny)
+    error = td_error.detach().to("cpu", torch.float64)  # float32's norm overflows long before the kernel does
+    direction = (error / error.norm().clamp_min(torch.finfo(torch.float64).tiny)).to(td_error)
     gradients = torch.autograd.grad(evaluate(critic, x) @ direction, parameters)
     sizes = _norm(gradients) * _norm(parameters)
     product = -sum((g * p).sum().item() for g, p in zip(gradients, parameters, strict=True))

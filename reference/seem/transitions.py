@@ -34,6 +34,12 @@ class Transitions:
     terminals: Float[Tensor, " M"]
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            shape, dimensions = getattr(self, field.name).shape, 1 if field.name in ("rewards", "terminals") else 2
+            if len(shape) != dimensions:
+                raise InputError(
+                    f"{field.name} have shape {tuple(shape)}: pass a tensor with {dimensions} axes, rows first"
+                )
         rows = len(self.observations)
         for field in fields(self):
             values = getattr(self, field.name)
@@ -47,6 +53,12 @@ class Transitions:
                 f"next_observations have shape {tuple(self.next_observations.shape)} and observations "
                 f"{tuple(self.observations.shape)}: pass arrays of one shape"
             )
+        for field in fields(self):
+            broken = (~torch.isfinite(getattr(self, field.name))).nonzero()
+            if len(broken):
+                raise InputError(
+                    f"{field.name} are not finite in row {broken[0, 0].item()}: remove or repair that transition"
+                )
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -70,7 +82,11 @@ class Transitions:
         Returns:
             A new object with ``rows`` transitions.
         """
-        return self._map(lambda values: values[indices])
+        # Rows of checked values need no second check, which would wait for the device at every minibatch.
+        chosen = object.__new__(Transitions)
+        for field in fields(self):
+            object.__setattr__(chosen, field.name, getattr(self, field.name)[indices])
+        return chosen
 
     def subset(self, rows: int, generator: torch.Generator) -> "Transitions":
         """Draw ``rows`` different transitions, uniformly and without replacement.
@@ -117,8 +133,8 @@ class Transitions:
 
         Returns:
             A new object.
-        """
-        return self._map(lambda values: values.to(device=device, dtype=dtype))
 
-    def _map(self, function) -> "Transitions":
-        return Transitions(*(function(getattr(self, field.name)) for field in fields(self)))
+        Raises:
+            InputError: When a value is outside the dtype's range.
+        """
+        return Transitions(*(getattr(self, field.name).to(device=device, dtype=dtype) for field in fields(self)))

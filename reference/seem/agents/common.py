@@ -1,5 +1,6 @@
 """What every agent needs: optimisers, blended targets, checks."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -23,19 +24,34 @@ def build_optimiser(
         The optimiser.
 
     Raises:
-        InputError: On an unknown name, a learning rate that is not positive, or a momentum outside [0, 1).
+        InputError: See `check_optimiser`.
     """
-    if not lr > 0:
+    check_optimiser(name, lr, momentum)
+    if name == "sgd":
+        return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum)
+    return torch.optim.Adam(module.parameters(), lr=lr)
+
+
+def check_optimiser(name: str, lr: float, momentum: float = 0.0) -> None:
+    """Refuse an optimiser that cannot be.
+
+    Args:
+        name: "sgd" or "adam".
+        lr: Learning rate.
+        momentum: Heavy-ball coefficient.
+
+    Raises:
+        InputError: On an unknown name, a learning rate that is not positive and finite, or a momentum that is
+            outside [0, 1) or given to Adam.
+    """
+    if name not in ("sgd", "adam"):
+        raise InputError(f"unknown optimiser {name!r}: choose sgd or adam")
+    if not 0 < lr < math.inf:
         raise InputError(f"learning rate {lr} is impossible: pass a positive number")
     if not 0 <= momentum < 1:
         raise InputError(f"momentum {momentum} is impossible: pass a number in [0, 1)")
-    if name == "sgd":
-        return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum)
-    if name == "adam":
-        if momentum:
-            raise InputError("adam has its own momentum: pass momentum 0 with it")
-        return torch.optim.Adam(module.parameters(), lr=lr)
-    raise InputError(f"unknown optimiser {name!r}: choose sgd or adam")
+    if name == "adam" and momentum:
+        raise InputError("adam has its own momentum: pass momentum 0 with it")
 
 
 @torch.no_grad()
@@ -50,7 +66,7 @@ def blend(target: nn.Module, source: nn.Module, rate: float) -> None:
     for moved, followed in zip(target.parameters(), source.parameters(), strict=True):
         if rate == 1:
             moved.copy_(followed)
-        else:
+        elif rate > 0:  # 0 times an overflowed source would be nan
             moved.mul_(1 - rate).add_(followed, alpha=rate)
 
 
@@ -72,7 +88,7 @@ def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
             counts its updates.
 
     Returns:
-        Tensors by name, and a JSON object.
+        Tensors by name, copies that later updates leave alone, and a JSON object.
     """
     tensors: dict[str, Tensor] = {}
     for name, part in vars(agent).items():
@@ -83,7 +99,7 @@ def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items() if value is not None}
         elif isinstance(part, torch.Generator):
             tensors[name] = part.get_state()
-    return tensors, {"steps": agent.steps}
+    return {name: tensor.clone() for name, tensor in tensors.items()}, {"steps": agent.steps}
 
 
 def load_state(agent: Any, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
@@ -103,7 +119,8 @@ def load_state(agent: Any, tensors: dict[str, Tensor], counters: dict[str, Any])
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in own.items():
                 index, slot = key.split(".", 1)
-                slots.setdefault(int(index), {})[slot] = value
+                # Cloned, since torch keeps what it is given: two agents would share their moments.
+                slots.setdefault(int(index), {})[slot] = value.clone()
             part.load_state_dict({"state": slots, "param_groups": part.state_dict()["param_groups"]})
         elif isinstance(part, torch.Generator):
             part.set_state(tensors[name])

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seem.agents.common import blend, build_optimiser, check_unit_interval
+from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval
 from seem.errors import InputError
 from seem.networks import Critic, GaussianActor, MLPConfig
 from seem.transitions import Transitions
@@ -58,6 +58,9 @@ class SACConfig:
     def __post_init__(self) -> None:
         check_unit_interval("discount", self.discount)
         check_unit_interval("target_rate", self.target_rate)
+        check_optimiser(self.critic_optimiser, self.critic_lr, self.momentum)
+        check_optimiser("adam", self.actor_lr)
+        check_optimiser("adam", self.temperature_lr)
         if min(self.actor_interval, self.target_interval) < 1:
             raise InputError("actor_interval and target_interval count critic steps: pass 1 or more")
         if min(self.temperature, self.behaviour_cloning) < 0:
@@ -127,14 +130,14 @@ class SAC:
         self.temperature_optimiser = build_optimiser(self.temperature, "adam", config.temperature_lr)
         self.noise = torch.Generator(device).manual_seed(seed + 1)
 
-    def update(self, batch: Transitions) -> Tensor:
+    def update(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """Take one critic step and, at their intervals, one actor and temperature step and one target step.
 
         Args:
             batch: M transitions of the networks' dtype and device.
 
         Returns:
-            The two critics' values on the batch before the step, shape (2, M).
+            The two critics' values on the batch before the step, shape (2, M), and their targets, shape (M,).
         """
         self.steps += 1
         target = self.td_target(batch)
@@ -149,19 +152,23 @@ class SAC:
             self.update_actor(batch)
         if self.steps % self.config.target_interval == 0:
             blend(self.target_critics, self.critics, self.config.target_rate)
-        return values.detach()
+        return values.detach(), target
 
     def values(self, batch: Transitions) -> Tensor:
         """The two critics on the batch's own actions, shape (2, M)."""
         return _values(self.critics, batch.observations, batch.actions)
 
     @torch.no_grad()
-    def td_target(self, batch: Transitions) -> Tensor:
+    def td_target(self, batch: Transitions, *, noisy: bool = True) -> Tensor:
         r"""Targets :math:`r + γ(1 - d)(\min_i Q'_i(s', a') - α \log π(a' | s'))`, a' drawn from π(s'), shape (M,).
+
+        Args:
+            batch: M transitions.
+            noisy: Whether a' is drawn; a reading takes a' = tanh(mean(s')) and draws nothing.
 
         Source: Haarnoja et al. 2018 (1812.05905), equations (3) and (5) (recalled); the minimum over twins, section 6.
         """
-        actions, log_densities = self._sample(batch.next_observations)
+        actions, log_densities = self._sample(batch.next_observations, noisy=noisy)
         next_values = _values(self.target_critics, batch.next_observations, actions).amin(0)
         soft_values = next_values - self.temperature() * log_densities
         return batch.rewards + self.config.discount * (1 - batch.terminals) * soft_values
@@ -199,9 +206,13 @@ class SAC:
         loss.backward()
         self.temperature_optimiser.step()
 
-    def _sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def _sample(self, observations: Tensor, *, noisy: bool = True) -> tuple[Tensor, Tensor]:
         """Actions drawn with the agent's own noise, (N, action_dim), and their log-densities, (N,)."""
         shape = (len(observations), self.action_dim)
+        if not noisy:
+            return self.actor.sample(
+                observations, torch.zeros(shape, dtype=observations.dtype, device=observations.device)
+            )
         noise = torch.randn(shape, generator=self.noise, dtype=observations.dtype, device=observations.device)
         return self.actor.sample(observations, noise)
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seem.agents.common import blend, build_optimiser, check_unit_interval
+from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval
 from seem.errors import InputError
 from seem.networks import Critic, DeterministicActor, MLPConfig
 from seem.transitions import Transitions
@@ -52,6 +52,8 @@ class TD3Config:
     def __post_init__(self) -> None:
         check_unit_interval("discount", self.discount)
         check_unit_interval("target_rate", self.target_rate)
+        check_optimiser(self.critic_optimiser, self.critic_lr, self.momentum)
+        check_optimiser("adam", self.actor_lr)
         if min(self.actor_interval, self.target_interval) < 1:
             raise InputError("actor_interval and target_interval count critic steps: pass 1 or more")
         if min(self.target_noise, self.noise_clip, self.behaviour_cloning) < 0:

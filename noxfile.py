@@ -1,0 +1,47 @@
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["theory", "properties", "tests", "lint"]
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the package with extras, held to the tested versions."""
+    session.install("-c", "constraints.txt", "-e", f".[{','.join(extras)}]")
+
+
+@nox.session
+def theory(session: nox.Session) -> None:
+    """Derive every theorem and compare it with the implementation."""
+    install(session, "test")
+    session.run("pytest", "-n", "auto", "theory/", *session.posargs)
+
+
+@nox.session
+def properties(session: nox.Session) -> None:
+    """Attack the implementation with Hypothesis."""
+    install(session, "test")
+    session.run("pytest", "-n", "auto", "properties/", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run everything that the README's test command runs."""
+    install(session, "test")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    install(session, "test", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("pyright")
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """Run both commands of the README, word for word, in a fresh clone."""
+    session.install("-c", "constraints.txt", "pytest")
+    session.run("pytest", "-s", "-m", "readme", "readme_test.py", *session.posargs)

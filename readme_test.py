@@ -1,0 +1,55 @@
+"""Runs both commands of the README, word for word, in a fresh clone; `pytest -m readme` selects it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+
+def commands() -> list[str]:
+    """The lines of the README's first block of shell commands."""
+    block = re.search(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [line for line in block[1].splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A fresh clone of what is committed."""
+    folder = tmp_path_factory.mktemp("fresh") / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "VIRTUAL_ENV"))}
+    return subprocess.run(["bash", "-c", command], cwd=folder, env=environment | variables, check=False)
+
+
+@pytest.mark.readme
+def test_the_readme_has_two_commands():
+    first, second = commands()
+    assert "experiments/verify_growth.py --env hopper" in first
+    assert "pytest -n auto" in second
+
+
+@pytest.mark.readme
+def test_first_command_forecasts_a_crash(clone):
+    environment = {name: value for name, value in os.environ.items() if name != "SEEM_D4RL_DIR"}
+    done = subprocess.run(
+        ["bash", "-c", commands()[0]], cwd=clone, env=environment, check=False, stdout=subprocess.PIPE, text=True
+    )
+    print(done.stdout)
+    assert done.returncode in (0, 1), "a refuted claim is a result, anything above 1 is not"
+    assert "embedded (made by this project)" in done.stdout.splitlines()[0]
+    assert "crash step forecast at 80% of the run" in done.stdout
+    for name in ("forecast.png", "power_lines.png", "seem_and_q.png", "summary.json"):
+        assert (clone / "runs" / "growth-hopper" / name).stat().st_size > 0
+
+
+@pytest.mark.readme
+def test_second_command_passes(clone):
+    assert shell(commands()[1], clone).returncode == 0

@@ -1,0 +1,5 @@
+"""One torch thread a worker: the comparisons with ``seem`` are small."""
+
+import torch
+
+torch.set_num_threads(1)
