@@ -39,6 +39,8 @@ class StudyConfig:
         normalise_states: Whether states are shifted and scaled.
         dtype: Floating dtype of the training.
         device: Torch device.
+        controls: Whether plain runs are followed by their controls.
+        adam: Whether there are Adam runs.
     """
 
     depths: tuple[int, ...]
@@ -54,6 +56,8 @@ class StudyConfig:
     normalise_states: bool
     dtype: str
     device: str
+    controls: bool
+    adam: bool
 
 
 @dataclass(frozen=True)
@@ -130,14 +134,23 @@ def run_descent(study: StudyConfig, data: Path, out: Path, depth: int, seed: int
     dataset = load(data)
     plain = _run(study, dataset, out, "plain", depth, seed, study.budget)
     budget = CONTROL_FACTOR * (plain.record().outcome["crash_step"] or study.budget)
-    kinds = ("layer-norm", "low-discount") if depth > 1 else ("low-discount",)
-    return [plain, *(_run(study, dataset, out, kind, depth, seed, budget) for kind in kinds)]
+    kinds = (("layer-norm",) if depth > 1 else ()) + ("low-discount",)
+    return [plain, *(_run(study, dataset, out, kind, depth, seed, budget) for kind in kinds if study.controls)]
 
 
 def run_adam(study: StudyConfig, data: Path, out: Path, depth: int, seed: int) -> list[Cell]:
     """The run under Adam; arguments as in `run_descent`."""
     torch.set_num_threads(1)
     return [_run(study, load(data), out, "adam", depth, seed, study.adam_steps)]
+
+
+Task = tuple[Callable[..., list[Cell]], int, int]
+
+
+def list_tasks(study: StudyConfig) -> list[Task]:
+    """The groups of runs of a study: what runs them, depth and seed."""
+    kinds = (run_descent, run_adam) if study.adam else (run_descent,)
+    return [(task, depth, seed) for task in kinds for depth in study.depths for seed in study.seeds]
 
 
 def run_study(study: StudyConfig, data: Path, out: Path, workers: int) -> Iterator[tuple[str, list[Cell]]]:
@@ -152,11 +165,9 @@ def run_study(study: StudyConfig, data: Path, out: Path, workers: int) -> Iterat
     Yields:
         What finished, in words, and its cells.
     """
-    tasks: list[tuple[Callable[..., list[Cell]], int, int]] = [
-        (task, depth, seed) for task in (run_descent, run_adam) for depth in study.depths for seed in study.seeds
-    ]
+    tasks = list_tasks(study)
 
-    def words(task: tuple[Callable[..., list[Cell]], int, int]) -> str:
+    def words(task: Task) -> str:
         return f"L={task[1]} seed {task[2]} {'Adam' if task[0] is run_adam else 'SGD and controls'}"
 
     if workers == 1:
@@ -171,11 +182,6 @@ def run_study(study: StudyConfig, data: Path, out: Path, workers: int) -> Iterat
             yield words(futures[future]), future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def count_tasks(study: StudyConfig) -> int:
-    """How many groups `run_study` hands over."""
-    return 2 * len(study.depths) * len(study.seeds)
 
 
 def default_workers(device: str) -> int:

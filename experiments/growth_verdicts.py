@@ -164,10 +164,13 @@ def judge(rows: dict[str, list[dict[str, Any]]]) -> list[Claim]:
     claims = [_forecast_claim(rows["plain"], fraction, limit) for fraction, limit in LIMITS.items()]
     claims.append(_mechanism_claim(rows["plain"]))
     claims += [_exponent_claim([r for r in rows["plain"] if r["depth"] == depth], depth) for depth in depths]
-    claims += [_adam_power_claim([r for r in rows["adam"] if r["depth"] == depth], depth) for depth in depths]
-    claims.append(_adam_norm_claim(rows["adam"]))
-    claims.append(_control_claim("LayerNorm prevents the crash", rows["layer-norm"]))
-    claims.append(_control_claim("a low discount prevents the crash", rows["low-discount"]))
+    if rows["adam"]:
+        claims += [_adam_power_claim([r for r in rows["adam"] if r["depth"] == depth], depth) for depth in depths]
+        claims.append(_adam_norm_claim(rows["adam"]))
+    if rows["layer-norm"]:
+        claims.append(_control_claim("LayerNorm prevents the crash", rows["layer-norm"]))
+    if rows["low-discount"]:
+        claims.append(_control_claim("a low discount prevents the crash", rows["low-discount"]))
     return claims
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from growth_study import Cell, StudyConfig, check, count_tasks, default_workers, quick, run_study
+from growth_study import Cell, StudyConfig, check, default_workers, list_tasks, quick, run_study
 from growth_verdicts import Claim, as_json, judge, of_kind, summarise
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,6 +46,8 @@ class Options:
         control_discount: Discount of the control that should not diverge.
         budget: Steps after which a plain run that has not crashed is censored.
         normalise_states: Shift and scale states, as the paper's figures do.
+        controls: Follow every plain run by its LayerNorm and low-discount controls.
+        adam: Run Adam too.
         workers: Processes; one a core by default.
         out: Output folder; runs/growth-ENV by default. The same command resumes there.
         quick: Two depths, one seed and fewer rows: a first look in seconds.
@@ -67,6 +69,8 @@ class Options:
     control_discount: float = 0.5
     budget: int = 600
     normalise_states: bool = True
+    controls: bool = True
+    adam: bool = True
     workers: int | None = None
     out: Path | None = None
     quick: bool = False
@@ -98,8 +102,11 @@ def main(options: Options) -> int:
     cells = _run_with_progress(study, dataset.path, out, workers, console)
     rows = summarise(cells)
     claims = judge(rows)
-    for table in (_descent_table(rows["plain"]), _control_table(rows), _adam_table(rows["adam"])):
-        console.print(table)
+    console.print(_descent_table(rows["plain"]))
+    if study.controls:
+        console.print(_control_table(rows))
+    if study.adam:
+        console.print(_adam_table(rows["adam"]))
     _write(out, study, rows, claims, cells)
     console.print(f"records, figures and summary.json: {out}", highlight=False, soft_wrap=True)
     for claim in claims:
@@ -114,7 +121,7 @@ def _run_with_progress(study: StudyConfig, data: Path, out: Path, workers: int, 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     cells: list[Cell] = []
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training", total=count_tasks(study))
+        bar = progress.add_task("training", total=len(list_tasks(study)))
         for words, finished in run_study(study, data, out, workers):
             cells += finished
             progress.update(bar, advance=1, description=f"done {words}")

@@ -62,7 +62,7 @@ def seem_matrix(critic, weights: sp.MatrixBase) -> sp.MatrixBase:
 
 
 def td_error(critic, weights: sp.MatrixBase, x_next: sp.MatrixBase = X_NEXT) -> sp.MatrixBase:
-    """u = f(X) - r - γ(1 - d) f(X*)."""
+    """The TD error u = f(X) - r - γ(1 - d) f(X*)."""
     values = sp.Matrix([critic(weights, x) for x in X])
     return values - REWARD - GAMMA * mask() * sp.Matrix([critic(weights, x) for x in x_next])
 

@@ -39,7 +39,7 @@ class RunConfig:
     dtype: Literal["float32", "float64"] = "float64"
     budget: int = 2000
     reading_interval: int = 25
-    tightening: float = 0.1
+    tightening: float = 0.15
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "float64"):

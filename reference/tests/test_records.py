@@ -153,12 +153,8 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch):
 def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
     order = []
     for owner, name in ((os, "fsync"), (Path, "replace")):
-
-        def note(*arguments, original=getattr(owner, name), name=name):
-            order.append(name)
-            return original(*arguments)
-
-        monkeypatch.setattr(owner, name, note)
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, original=original, name=name: (order.append(name), original(*a)))
     write_atomically(tmp_path / "file", "π")
     assert order == ["fsync", "replace"]
     assert (tmp_path / "file").read_bytes() == "π".encode()
@@ -242,7 +238,7 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
 
 def test_a_truncated_file_of_tensors_is_bad_input_at_every_length(tmp_path):
     path = tmp_path / "t"
-    write_tensors(path, TENSORS, METADATA)
+    write_tensors(path, {"a": torch.arange(3), "b": torch.zeros(2)}, {"step": 3})
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])

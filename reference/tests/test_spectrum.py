@@ -207,7 +207,7 @@ def test_the_predicted_growth_is_the_real_one_for_a_linear_critic(bias):
     torch.optim.SGD(critic.parameters(), lr=0.4).step()
     # 1e-12: some hundred float64 operations; the linear theory itself is exact.
     assert reading.growth == pytest.approx((error().norm() / before.norm()).item(), rel=1e-12)
-    assert reading.growth != pytest.approx(1, abs=0.1)
+    assert reading.growth > 1.05
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -232,7 +232,7 @@ def test_alignment_survives_errors_whose_squares_overflow_float32():
     error = randn(6, seed=3).float()
     expected = alignment(critic, x, error)
     assert abs(expected) > 0.01
-    # 1e-6: float32 rounding of the scaled error.
+    # 1e-5: float32 sums of a hundred products, each good to 6e-8, with some cancellation.
     assert alignment(critic, x, error * 2.0**90) == pytest.approx(expected, rel=1e-5)
 
 
