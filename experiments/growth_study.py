@@ -1,5 +1,6 @@
 """The runs behind verify_growth: what is trained for each depth and seed, and in which order."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -8,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+
 from seem.agents.td3 import TD3Config
 from seem.config import RunConfig, run_key
 from seem.datasets import Dataset, load
@@ -16,7 +18,7 @@ from seem.networks import MLPConfig
 from seem.records import RunRecord, read_run
 from seem.training import train
 
-CONTROL_FACTOR = 3
+CONTROL_FACTORS = {"layer-norm": 3, "low-discount": 1.5}
 """A control run must outlive this multiple of the plain run's crash step."""
 KINDS = ("plain", "layer-norm", "low-discount", "adam")
 
@@ -105,7 +107,7 @@ def run_config(study: StudyConfig, kind: str, depth: int, seed: int, budget: int
         rows=study.batch,
         normalise_states=study.normalise_states,
         seed=seed,
-        dtype=study.dtype,  # type: ignore[arg-type]
+        dtype=study.dtype,
         budget=budget,
     )
 
@@ -128,14 +130,21 @@ def run_descent(study: StudyConfig, data: Path, out: Path, depth: int, seed: int
         seed: Seed.
 
     Returns:
-        The finished cells; a linear critic (depth 1) has no layer to normalise.
+        The finished cells. A run that did not crash has nothing to prevent, so no controls follow it; a linear
+        critic (depth 1) has no layer to normalise.
     """
     torch.set_num_threads(1)
     dataset = load(data)
     plain = _run(study, dataset, out, "plain", depth, seed, study.budget)
-    budget = CONTROL_FACTOR * (plain.record().outcome["crash_step"] or study.budget)
-    kinds = (("layer-norm",) if depth > 1 else ()) + ("low-discount",)
-    return [plain, *(_run(study, dataset, out, kind, depth, seed, budget) for kind in kinds if study.controls)]
+    crash_step = plain.record().outcome["crash_step"]
+    if crash_step is None or not study.controls:
+        return [plain]
+    kinds = [kind for kind in CONTROL_FACTORS if depth > 1 or kind != "layer-norm"]
+    budgets = [math.ceil(CONTROL_FACTORS[kind] * crash_step) for kind in kinds]
+    return [
+        plain,
+        *(_run(study, dataset, out, k, depth, seed, budget) for k, budget in zip(kinds, budgets, strict=True)),
+    ]
 
 
 def run_adam(study: StudyConfig, data: Path, out: Path, depth: int, seed: int) -> list[Cell]:
@@ -196,8 +205,8 @@ def quick(study: StudyConfig) -> StudyConfig:
         depths=study.depths[:2],
         seeds=study.seeds[:1],
         batch=min(study.batch, 128),
-        budget=min(study.budget, 150),
-        adam_steps=min(study.adam_steps, 300),
+        budget=min(study.budget, 250),
+        adam_steps=min(study.adam_steps, 200),
     )
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from growth_study import CONTROL_FACTOR, Cell
+from growth_study import CONTROL_FACTORS, Cell
 from numpy.typing import NDArray
+from verdicts import Claim
+
 from seem.analysis import (
     FRACTIONS,
     forecast_error,
@@ -21,30 +22,15 @@ from seem.analysis import (
 from seem.growth import AdamLaw, SGDLaw
 from seem.records import RunRecord
 
-Verdict = Literal["verified", "refuted", "open"]
-
 LIMITS = {0.8: 0.10, 0.95: 0.02}
 """Largest median |forecast - crash|, as a share of the run, at these shares of the run: half the steps that
 then remain, so that a forecast of no use (the crash now, or twice as far away) fails."""
+LEAST_RUNS = 3
+"""An order of growth is judged by a median over at least this many runs; fewer leave it open."""
 LEAST_ALIGNMENT = 0.9
 """The SGD law is asymptotic: an exponent counts only where -Φᵀu is within 26° of θ at the median reading."""
 ADAM_SLOPE_LIMIT = 0.15
 """Largest relative error of Adam's norm slope: dead units change P by about that much within the window."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One verdict line.
-
-    Attributes:
-        name: Which claim.
-        verdict: What the numbers say.
-        evidence: The numbers, in words.
-    """
-
-    name: str
-    verdict: Verdict
-    evidence: str
 
 
 def of_kind(cells: Sequence[Cell], kind: str) -> list[Cell]:
@@ -168,9 +154,9 @@ def judge(rows: dict[str, list[dict[str, Any]]]) -> list[Claim]:
         claims += [_adam_power_claim([r for r in rows["adam"] if r["depth"] == depth], depth) for depth in depths]
         claims.append(_adam_norm_claim(rows["adam"]))
     if rows["layer-norm"]:
-        claims.append(_control_claim("LayerNorm prevents the crash", rows["layer-norm"]))
+        claims.append(_control_claim("LayerNorm prevents the crash", "layer-norm", rows["layer-norm"]))
     if rows["low-discount"]:
-        claims.append(_control_claim("a low discount prevents the crash", rows["low-discount"]))
+        claims.append(_control_claim("a low discount prevents the crash", "low-discount", rows["low-discount"]))
     return claims
 
 
@@ -203,8 +189,8 @@ def _exponent_claim(rows: list[dict[str, Any]], depth: int) -> Claim:
     predicted = SGDLaw(depth).exponent
     name = f"L={depth}: Q^(-p) falls linearly, p = {predicted:.2f}" if depth > 1 else "L=1: Q grows exponentially"
     measured = [row["exponent"] for row in rows if row["exponent"] is not None]
-    if not measured:
-        return Claim(name, "open", "no surge long enough to measure an exponent")
+    if len(measured) < LEAST_RUNS:
+        return Claim(name, "open", _too_few(measured, "long enough surges"))
     middle, low, high = median_and_range(measured)
     alignments = [row["alignment"] for row in rows if row["exponent"] is not None and row["alignment"] is not None]
     aligned = float(np.median(alignments)) if alignments else 0.0
@@ -216,11 +202,15 @@ def _exponent_claim(rows: list[dict[str, Any]], depth: int) -> Claim:
     return Claim(name, "verified" if math.isclose(nearest, predicted) else "refuted", evidence)
 
 
+def _too_few(found: Sequence[Any], what: str) -> str:
+    return f"{len(found)} {what}, {LEAST_RUNS} are needed: pass more --seeds"
+
+
 def _adam_power_claim(rows: list[dict[str, Any]], depth: int) -> Claim:
     name = f"Adam, L={depth}: Q grows as t^{depth}"
     powers = [row["power"] for row in rows if "power" in row]
-    if not powers:
-        return Claim(name, "open", "no Adam run lasted its steps")
+    if len(powers) < LEAST_RUNS:
+        return Claim(name, "open", _too_few(powers, "finished Adam runs"))
     middle, low, high = median_and_range(powers)
     slopes, _, _ = median_and_range([row["loglog_slope"] for row in rows if "loglog_slope" in row])
     evidence = f"power {middle:.2f} ({low:.2f} to {high:.2f}), log-log slope {slopes:.2f}"
@@ -230,8 +220,8 @@ def _adam_power_claim(rows: list[dict[str, Any]], depth: int) -> Claim:
 def _adam_norm_claim(rows: list[dict[str, Any]]) -> Claim:
     name = "Adam: norm slope is lr·sqrt(P active) times the finite-β₂ ratio"
     usable = [row for row in rows if "norm_slope" in row]
-    if not usable:
-        return Claim(name, "open", "no Adam run lasted its steps")
+    if len(usable) < LEAST_RUNS:
+        return Claim(name, "open", _too_few(usable, "finished Adam runs"))
     middle, low, high = median_and_range([row["norm_slope"] / row["finite_beta2_slope"] for row in usable])
     plain, _, _ = median_and_range([row["norm_slope"] / row["paper_slope"] for row in usable])
     active, _, _ = median_and_range([row["norm_slope"] / row["active_slope"] for row in usable])
@@ -242,19 +232,13 @@ def _adam_norm_claim(rows: list[dict[str, Any]]) -> Claim:
     return Claim(name, "verified" if abs(middle - 1) <= ADAM_SLOPE_LIMIT else "refuted", evidence)
 
 
-def _control_claim(name: str, rows: list[dict[str, Any]]) -> Claim:
-    usable = [row for row in rows if row["plain_crash_step"] is not None]
-    if not usable:
-        return Claim(name, "open", "no plain run crashed, so there is nothing to prevent")
-    crashed = [row for row in usable if row["crash_step"] is not None]
-    seem, low, high = median_and_range([row["normalised_seem"] for row in usable])
+def _control_claim(name: str, kind: str, rows: list[dict[str, Any]]) -> Claim:
+    crashed = [row for row in rows if row["crash_step"] is not None]
+    seem, low, high = median_and_range([row["normalised_seem"] for row in rows])
     evidence = (
-        f"{len(usable) - len(crashed)} of {len(usable)} runs outlive {CONTROL_FACTOR} times the plain crash step; "
+        f"{len(rows) - len(crashed)} of {len(rows)} runs outlive {CONTROL_FACTORS[kind]:g} times the plain crash step; "
         f"normalised SEEM {seem:.1e} ({low:.1e} to {high:.1e})"
     )
+    if crashed:
+        evidence += f"; crashes by {', '.join(sorted({row['mechanism'] for row in crashed}))}"
     return Claim(name, "refuted" if crashed else "verified", evidence)
-
-
-def as_json(claims: Sequence[Claim]) -> list[dict[str, str]]:
-    """The claims as JSON objects."""
-    return [asdict(claim) for claim in claims]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tyro
 import verify_growth
+
 from seem.errors import InputError
 
 SCRIPT = Path(__file__).parent / "verify_growth.py"

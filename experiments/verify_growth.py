@@ -5,24 +5,23 @@
 Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
 """
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from growth_study import Cell, StudyConfig, check, default_workers, list_tasks, quick, run_study
-from growth_verdicts import Claim, as_json, judge, of_kind, summarise
+from growth_verdicts import judge, of_kind, summarise
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from verdicts import Claim, as_json, open_console, print_claims
+
 from seem.config import open_device, versions
 from seem.datasets import describe, resolve
 from seem.errors import run_command
 from seem.plots import plot_forecasts, plot_power_lines, plot_seem_and_q, save_figure
 from seem.records import canonical_json, digest, make_folder, write_atomically
-
-PIPE_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,13 @@ class Options:
     depths: tuple[int, ...] = (2, 3, 4)
     seeds: tuple[int, ...] = (0, 1, 2)
     width: int = 256
-    batch: int = 256
-    lr: float = 3e-3
+    batch: int = 128
+    lr: float = 1e-3
     adam_lr: float = 3e-3
-    adam_steps: int = 600
+    adam_steps: int = 400
     discount: float = 0.99
     control_discount: float = 0.5
-    budget: int = 600
+    budget: int = 500
     normalise_states: bool = True
     controls: bool = True
     adam: bool = True
@@ -90,8 +89,7 @@ def main(options: Options) -> int:
     Returns:
         The exit status.
     """
-    # Piped output gets a width that the tables fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    console = open_console()
     dataset = resolve(options.env, options.dataset, options.data_dir)
     console.print(describe(options.env, dataset), highlight=False, soft_wrap=True)
     study = options.study()
@@ -109,12 +107,7 @@ def main(options: Options) -> int:
         console.print(_adam_table(rows["adam"]))
     _write(out, study, rows, claims, cells)
     console.print(f"records, figures and summary.json: {out}", highlight=False, soft_wrap=True)
-    for claim in claims:
-        colour = {"verified": "green", "refuted": "red", "open": "yellow"}[claim.verdict]
-        console.print(
-            f"[{colour}]{claim.verdict.upper():8}[/] {claim.name}: {claim.evidence}", highlight=False, soft_wrap=True
-        )
-    return 1 if any(claim.verdict == "refuted" for claim in claims) else 0
+    return print_claims(console, claims)
 
 
 def _run_with_progress(study: StudyConfig, data: Path, out: Path, workers: int, console: Console) -> list[Cell]:
@@ -182,9 +175,23 @@ def _descent_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _control_table(rows: dict[str, list[dict[str, Any]]]) -> Table:
-    table = Table(title="Controls: same runs, up to three times the plain crash step")
-    for heading in ("control", "L", "seed", "plain crash", "steps", "crash", "SEEM", "normalised", "final mean |Q|"):
-        table.add_column(heading, justify="left" if heading == "control" else "right")
+    table = Table(
+        title="Controls: the runs that crashed, with LayerNorm or a low discount, to beyond the plain crash step"
+    )
+    headings = (
+        "control",
+        "L",
+        "seed",
+        "plain crash",
+        "steps",
+        "crash",
+        "SEEM",
+        "normalised",
+        "final mean |Q|",
+        "mechanism",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("control", "mechanism") else "right")
     for kind in ("layer-norm", "low-discount"):
         for row in rows[kind]:
             table.add_row(
@@ -194,6 +201,7 @@ def _control_table(rows: dict[str, list[dict[str, Any]]]) -> Table:
                 str(row["steps"]),
                 str(row["crash_step"] or "none"),
                 *(f"{row[name]:.2g}" for name in ("seem", "normalised_seem", "final_q")),
+                row["mechanism"] or "-",
             )
     return table
 

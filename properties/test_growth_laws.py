@@ -4,6 +4,7 @@ import math
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from properties.strategies.networks import powers_of_two
 from seem.growth import SGDLaw
 

@@ -6,6 +6,7 @@ Hypotheses: no biases, an activation homogeneous of degree 1, no normalisation.
 import pytest
 import torch
 from hypothesis import given
+
 from properties.strategies.networks import PIECEWISE_LINEAR, Case, cases, powers_of_two
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks

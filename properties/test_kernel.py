@@ -2,6 +2,7 @@
 
 import torch
 from hypothesis import given
+
 from properties.strategies.networks import cases
 from seem.ntk import gram_blocks, gram_by_jacobians
 

@@ -54,6 +54,7 @@ class Step:
         where: Conditions that the random points must satisfy as well.
         shown: Left side as the page prints it; may hold a Limit, Derivative, Integral or Sum, and its
             ``doit()`` must equal ``left``.
+        formula: LaTeX for the page where explicit entries would fill it; a caption, nothing checks it.
 
     Raises:
         DerivationError: When a side holds an unevaluated operation, a rounded number or an undefined function.
@@ -69,6 +70,7 @@ class Step:
     ranges: Mapping[sp.Symbol, tuple[float, float]] = field(default_factory=dict)
     where: tuple[sp.Basic, ...] = ()
     shown: sp.Basic | None = None
+    formula: str = ""
 
     def __post_init__(self) -> None:
         if (self.relation == "=") != (self.witness is None):
@@ -153,7 +155,9 @@ class Step:
         raise DerivationError(f"{self.name}: no random point satisfies its conditions; give narrower ranges")
 
     def latex(self) -> str:
-        """The line as LaTeX, without delimiters."""
+        """The line as LaTeX, without delimiters: its short formula if it has one."""
+        if self.formula:
+            return self.formula
         sign = {"=": "=", ">=": r"\ge", ">": ">"}[self.relation]
         return f"{sp.latex(self.left if self.shown is None else self.shown)} {sign} {sp.latex(self.right)}"
 

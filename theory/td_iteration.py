@@ -102,6 +102,7 @@ def _semi_gradient() -> Step:
         ("targets y do not depend on θ",),
         sp.Matrix([frozen]).jacobian(SMOOTH_WEIGHTS).T,
         jacobian(smooth_critic, SMOOTH_WEIGHTS, X).T * errors,
+        formula=r"\nabla_\theta \tfrac12\|f(X) - y\|^2 = \Phi(X)^\top u",
     )
 
 
@@ -115,6 +116,7 @@ def _mean_squared() -> Step:
         ("M = 2 rows",),
         LR * mean.jacobian(SMOOTH_WEIGHTS).T,
         (2 * LR / rows) * jacobian(smooth_critic, SMOOTH_WEIGHTS, X).T * errors,
+        formula=r"\alpha\,\nabla_\theta \tfrac1M\|f(X) - y\|^2 = \tfrac{2\alpha}{M}\,\Phi(X)^\top u",
     )
 
 
@@ -127,6 +129,8 @@ def _moving_target() -> Step:
         ("x*_i becomes x*_i + η v_i",),
         first_order(smooth_critic, SMOOTH_WEIGHTS, ERROR, moved),
         seem_matrix(smooth_critic, SMOOTH_WEIGHTS) * ERROR - GAMMA * mask() * sp.diag(*slopes) * MOTION,
+        formula=r"\left.\tfrac{du}{d\eta}\right|_{0} = A u - "
+        r"\gamma\,\mathrm{diag}(1-d)\,\mathrm{diag}(\partial f/\partial x^*)\,v",
     )
 
 
@@ -148,6 +152,7 @@ def _derivation() -> Derivation:
                 ("θ steps by -η Φ(X)ᵀ u", "X*, r and d are fixed during the step"),
                 first_order(smooth, weights),
                 matrix * ERROR,
+                formula=r"\left.\tfrac{d}{d\eta}\,u(\theta - \eta\Phi(X)^\top u)\right|_{\eta=0} = A u",
             ),
             Step(
                 "reward-cancels",
@@ -157,6 +162,7 @@ def _derivation() -> Derivation:
                 (after_step(smooth, weights, ERROR) - td_error(smooth, weights)).subs(
                     dict.fromkeys(REWARD, sp.Integer(0))
                 ),
+                formula=r"u(\theta - \eta\Phi(X)^\top u) - u(\theta)\ \text{does not depend on } r",
             ),
             Step(
                 "terminal-row",
@@ -164,6 +170,7 @@ def _derivation() -> Derivation:
                 ("d_1 = 1",),
                 matrix.subs(ended)[0, :],
                 -gram(smooth, weights, X, X)[0, :],
+                formula=r"d_1 = 1:\quad A_{1\cdot} = -G(x_1, X)",
             ),
             Step(
                 "no-discount",
@@ -171,6 +178,7 @@ def _derivation() -> Derivation:
                 ("γ = 0",),
                 ERROR.T * matrix.subs(GAMMA, 0) * ERROR,
                 -(ERROR.T * jacobian(smooth, weights, X)) * (jacobian(smooth, weights, X).T * ERROR),
+                formula=r"\gamma = 0:\quad u^\top A u = -\|\Phi(X)^\top u\|^2",
             ),
             Step(
                 "second-order",
@@ -178,6 +186,8 @@ def _derivation() -> Derivation:
                 ("θ steps by -η Φ(X)ᵀ u", "X*, r and d are fixed during the step"),
                 second_order(smooth, weights),
                 hessian_remainder(smooth, weights),
+                formula=r"\tfrac12\left.\tfrac{d^2u_i}{d\eta^2}\right|_{0} = "
+                r"\tfrac12\left[v^\top H(x_i)v - \gamma(1-d_i)\,v^\top H(x^*_i)v\right],\ v = \Phi(X)^\top u",
             ),
             Step(
                 "active-relu",
@@ -185,6 +195,8 @@ def _derivation() -> Derivation:
                 ("the unit stays active during the step",),
                 after_step(active_critic, active, ERROR) - td_error(active_critic, active),
                 ETA * seem_matrix(active_critic, active) * ERROR + ETA**2 * remainder,
+                formula=r"u(\eta) - u = \eta A u + "
+                r"\eta^2 a w\,(x^\top u)^2\left(x - \gamma\,\mathrm{diag}(1-d)\,x^*\right)",
             ),
             Step(
                 "linear",
@@ -193,6 +205,7 @@ def _derivation() -> Derivation:
                 after_step(linear_critic, sp.Matrix(weights[:2]), ERROR)
                 - td_error(linear_critic, sp.Matrix(weights[:2])),
                 ETA * seem_matrix(linear_critic, sp.Matrix(weights[:2])) * ERROR,
+                formula=r"u(\eta) - u = \eta A u",
             ),
             _moving_target(),
         ),

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from seem.networks import Critic, MLPConfig
+
+from seem.networks import MLP, Critic, MLPConfig
 from seem.ntk import gram_blocks
 from seem.spectrum import seem_matrix
-
 from theory import td_iteration as td
 from theory.derivation import assert_step
 
@@ -125,3 +125,22 @@ def test_remainder_of_a_linear_critic_is_rounding():
     gap = case.stepped(0.25) - error - 0.25 * matrix @ error
     # A hundred products of numbers of order 10 in float64.
     assert gap.abs().max() < 1e-12 * matrix.norm() * error.norm()
+
+
+def test_on_a_kink_the_iteration_fails_at_first_order():
+    """An input exactly on a ReLU's kink has gradient 0 there but moves at order η: differentiability is needed."""
+    network = MLP(2, 1, MLPConfig(depth=2, width=1, bias=False), generator=torch.Generator().manual_seed(0)).double()
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).double()
+    with torch.no_grad():
+        network.linears[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
+        network.linears[1].weight.fill_(1.0)
+    gram, _ = gram_blocks(network, x, x)
+    error = torch.tensor([0.0, -1.0]).double()
+    before = network(x).squeeze(1).detach()
+    gradients = torch.autograd.grad(network(x).squeeze(1) @ error, list(network.parameters()))
+    for eta in (1e-3, 1e-5):
+        moved = {name: p - eta * g for (name, p), g in zip(network.named_parameters(), gradients, strict=True)}
+        after = torch.func.functional_call(network, moved, (x,)).squeeze(1).detach()
+        gap = (after - before + eta * gram @ error) / eta
+        assert gap[0].item() == pytest.approx(1, abs=1e-2)
+        assert abs(gap[1].item()) < 10 * eta

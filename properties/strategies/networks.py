@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from hypothesis import strategies as st
+
 from seem.networks import MLP, MLPConfig
 
 PIECEWISE_LINEAR = ("relu", "leaky_relu", "identity")

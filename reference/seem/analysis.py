@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 FRACTIONS = (0.5, 0.8, 0.9, 0.95)
 """Shares of the run, up to its crash, at which forecasts are compared."""
@@ -64,14 +64,18 @@ def surge(q: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
         Consecutive step numbers, rising; empty when Q passed that rate in its first step.
     """
     q = q[np.isfinite(q)]
+    rates = growth_rates(q, depth)
     highest = q[:-1] >= np.maximum.accumulate(q)[:-1]
     # At a new maximum only: a fall of Q between two surges belongs to neither.
-    slow = np.flatnonzero((growth_rates(q, depth) <= LARGEST_RATE) & highest)
+    slow = np.flatnonzero((rates <= LARGEST_RATE) & highest)
     if not len(slow):
         return slow
     end = int(slow[-1])
     below = np.flatnonzero(q[:end] < q[end] / DECADE)
-    return np.arange(int(below.max(initial=-1)) + 1, end + 1)
+    start = int(below.max(initial=-1)) + 1
+    surging = rates[start : end + 1]
+    # Where the rate halves the surge has broken off, by an overshoot or by the twins' minimum.
+    return np.arange(start, start + int(np.flatnonzero(surging >= surging.max() / 2)[-1]) + 1)
 
 
 def growth_exponent(q: NDArray[np.float64], depth: int) -> float | None:
@@ -91,7 +95,14 @@ def growth_exponent(q: NDArray[np.float64], depth: int) -> float | None:
     rates = growth_rates(q[: window[-1] + 2], depth)[window]
     if (rates <= 0).any():
         return None
-    return float(stats.linregress(np.log(q[window]), np.log(rates)).slope)
+    return _line(np.log(q[window]), np.log(rates))[0]
+
+
+def _line(x: NDArray[Any], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and R² of the least-squares line of y on x."""
+    dx, dy = x - x.mean(), y - y.mean()
+    slope = dx @ dy / (dx @ dx)
+    return float(slope), float(slope * (dx @ dy) / (dy @ dy)) if dy.any() else 1.0
 
 
 def linearity(q: NDArray[np.float64], exponents: Sequence[float]) -> list[float]:
@@ -106,7 +117,7 @@ def linearity(q: NDArray[np.float64], exponents: Sequence[float]) -> list[float]
     """
     steps = np.arange(len(q))
     transformed = [np.log(q) if p == 0 else (q / q[0]) ** -p for p in exponents]
-    return [float(stats.linregress(steps, values).rvalue ** 2) for values in transformed]
+    return [_line(steps, values)[1] for values in transformed]
 
 
 def power_of_growth(values: NDArray[np.float64], largest: float = 12.0) -> float:
@@ -122,9 +133,9 @@ def power_of_growth(values: NDArray[np.float64], largest: float = 12.0) -> float
     steps = np.arange(len(values))
 
     def misfit(power: float) -> float:
-        return -(stats.linregress(steps, (values / values[-1]) ** (1 / power)).rvalue ** 2)
+        return -_line(steps, (values / values[-1]) ** (1 / power))[1]
 
-    return float(optimize.minimize_scalar(misfit, bounds=(0.2, largest), method="bounded").x)
+    return float(np.asarray(optimize.fminbound(misfit, 0.2, largest)))
 
 
 def loglog_slope(values: NDArray[np.float64], start: int, stop: int) -> float:
@@ -139,7 +150,7 @@ def loglog_slope(values: NDArray[np.float64], start: int, stop: int) -> float:
         The power of growth.
     """
     steps = np.arange(start, stop)
-    return float(stats.linregress(np.log(steps), np.log(values[start:stop])).slope)
+    return _line(np.log(steps), np.log(values[start:stop]))[0]
 
 
 def slope(values: NDArray[np.float64], start: int, stop: int) -> float:
@@ -153,7 +164,7 @@ def slope(values: NDArray[np.float64], start: int, stop: int) -> float:
     Returns:
         Units of the values a step.
     """
-    return float(stats.linregress(np.arange(start, stop), values[start:stop]).slope)
+    return _line(np.arange(start, stop), values[start:stop])[0]
 
 
 def median_and_range(values: Sequence[float]) -> tuple[float, float, float]:

@@ -3,7 +3,6 @@
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
 
 import torch
 
@@ -25,7 +24,7 @@ class RunConfig:
         batch: Rows of a minibatch drawn from the whole data set; None trains on the read rows in full batch.
         normalise_states: Whether states are shifted and scaled first.
         seed: Draws rows, networks, noise and minibatches.
-        dtype: Floating dtype of the training; readings are float64.
+        dtype: "float32" or "float64", of the training; readings are float64.
         budget: Critic steps after which a run that has not crashed is censored.
         reading_interval: Largest number of steps between two readings.
         tightening: Share of the steps to the forecast crash after which the next reading is due.
@@ -36,9 +35,9 @@ class RunConfig:
     batch: int | None = None
     normalise_states: bool = False
     seed: int = 0
-    dtype: Literal["float32", "float64"] = "float64"
+    dtype: str = "float64"
     budget: int = 2000
-    reading_interval: int = 25
+    reading_interval: int = 20
     tightening: float = 0.15
 
     def __post_init__(self) -> None:

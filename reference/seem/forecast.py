@@ -3,7 +3,8 @@ r"""From readings to a forecast: does the critic blow up, at which step, and by 
 Two forecasts without a fitted constant bracket the crash. The *law* uses one reading: on the
 self-similar ray 1/(ηλ) falls by (2L-2)/L a step. The *slope* uses the fall measured over the last
 readings instead. While the critic still leaves its initial weights behind λ grows faster than on the
-ray, so the law comes too late and the slope too early; the forecast is their geometric mean.
+ray, so the law comes too late and the slope too early; the forecast is their geometric mean, or the
+law alone where the slope comes later.
 """
 
 import math
@@ -23,6 +24,8 @@ SLOPE_READINGS = 3
 """Readings behind the slope: the fewest that average out one reading's jitter."""
 DOUBLING = 2.0
 """A mode that doubles at every step has left the slow regime: its mechanism decides the crash."""
+GROWING = 1.1
+"""A gain below this, 10 % a step, is not yet what makes a run crash within its next few steps."""
 WIDENING = 1.25
 """Factor on the remaining steps at both ends of the interval: the bracket closes faster than it is exact,
 because the crash is a whole step and the last steps are few. Its coverage is measured, not assumed."""
@@ -126,7 +129,8 @@ def _slope_steps(rates: list[tuple[int, float]]) -> float:
 
 
 def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechanism) -> Forecast:
-    point = math.sqrt(law_steps * slope_steps) if math.isfinite(slope_steps) else law_steps
+    # A slope later than the law means that λ is not growing towards the ray: then it says nothing of the crash.
+    point = math.sqrt(law_steps * min(law_steps, slope_steps)) if math.isfinite(law_steps) else math.inf
     return Forecast(
         step=step,
         crash_step=step + point,
@@ -144,7 +148,7 @@ def _none(step: int, reason: str, mechanism: Mechanism | None) -> Forecast:
 
 
 def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
-    """Name what made a run crash: the larger gain at the last reading before a mode doubles every step.
+    """Name what made a run crash: the larger gain when growth sets in, just before a mode doubles every step.
 
     Args:
         histories: For each critic the readings of a run that crashed, oldest first.
@@ -162,9 +166,30 @@ def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
             pair = (max(excitation, reading.excitation_gain), max(overshoot, reading.overshoot_gain))
             gains[reading.step] = pair
     series = [gains[step] for step in sorted(gains)]
-    while len(series) > 1 and max(series[-1]) >= DOUBLING:
-        series.pop()
-    excitation, overshoot = series[-1] if series else (1.0, 1.0)
+    doubling = next((i for i in range(len(series), 0, -1) if max(series[i - 1]) < DOUBLING), 0)
+    decisive = series[max(doubling - 1, 0) : doubling + 1]
+    # A reading that shows no growth yet leaves the decision to the one after it.
+    excitation, overshoot = next((pair for pair in decisive if max(pair) >= GROWING), (1.0, 1.0))
     if max(excitation, overshoot) <= 1:
         return "unexplained"
     return "self-excitation" if excitation >= overshoot else "overshoot"
+
+
+def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:
+    """Steps until the step size overshoots, η·|min Re λ| > 2, if it goes on growing as between the last readings.
+
+    Args:
+        histories: For each critic its readings, oldest first.
+
+    Returns:
+        Steps from the last reading; 0 when it overshoots already, infinity when nothing grows.
+    """
+    pairs = [history[-2:] for history in histories if len(history) >= 2]
+    remaining = math.inf
+    for before, now in pairs:
+        old, new = (-reading.step_size * reading.trailing for reading in (before, now))
+        if new >= 2:
+            return 0.0
+        if 0 < old < new:
+            remaining = min(remaining, math.log(2 / new) / math.log(new / old) * (now.step - before.step))
+    return remaining

@@ -6,7 +6,8 @@ The depth L counts weight matrices: L = 3 is two hidden layers and a head, L = 1
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -110,8 +111,7 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
         sizes = [inputs, *[config.width] * (config.depth - 1), outputs]
         self.linears = nn.ModuleList(
-            _drawn_linear(fan_in, fan_out, config.bias, generator, dtype, device)
-            for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True)
+            _drawn_linear(fan_in, fan_out, config.bias, generator, dtype, device) for fan_in, fan_out in pairwise(sizes)
         )
         self.norms = nn.ModuleList(
             nn.LayerNorm(config.width, eps=config.epsilon, elementwise_affine=config.affine, dtype=dtype, device=device)
@@ -130,7 +130,7 @@ class MLP(nn.Module):
 def _drawn_linear(
     fan_in: int, fan_out: int, bias: bool, generator: torch.Generator, dtype: torch.dtype, device: torch.device | str
 ) -> nn.Linear:
-    linear = skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype, device=device)
+    linear = cast(nn.Linear, skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype, device=device))
     bound = 1 / math.sqrt(fan_in)
     with torch.no_grad():
         for parameter in linear.parameters():
@@ -159,9 +159,9 @@ class DeterministicActor(MLP):
     def __init__(self, observation_dim: int, action_dim: int, config: MLPConfig, **options) -> None:
         super().__init__(observation_dim, action_dim, config, **options)
 
-    def forward(self, observations: Float[Tensor, "N observation"]) -> Float[Tensor, "N action"]:
-        """Actions, shape (N, action_dim)."""
-        return torch.tanh(super().forward(observations))
+    def forward(self, x: Float[Tensor, "N observation"]) -> Float[Tensor, "N action"]:
+        """Actions in the states ``x``, shape (N, action_dim)."""
+        return torch.tanh(super().forward(x))
 
 
 class GaussianActor(MLP):
@@ -175,9 +175,9 @@ class GaussianActor(MLP):
     def __init__(self, observation_dim: int, action_dim: int, config: MLPConfig, **options) -> None:
         super().__init__(observation_dim, 2 * action_dim, config, **options)
 
-    def forward(self, observations: Float[Tensor, "N observation"]) -> Float[Tensor, "N action"]:
-        """The policy's most likely pre-squash action, squashed: tanh(mean(s))."""
-        mean, _ = self.moments(observations)
+    def forward(self, x: Float[Tensor, "N observation"]) -> Float[Tensor, "N action"]:
+        """The policy's most likely pre-squash action in the states ``x``, squashed: tanh(mean(s))."""
+        mean, _ = self.moments(x)
         return torch.tanh(mean)
 
     def moments(

@@ -146,13 +146,16 @@ def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Te
         >>> [block.item() for block in gram_blocks(critic, x, x_next)]
         [6.0, 4.0]
     """
-    if not isinstance(network, MLP):
+    if isinstance(x, tuple) or isinstance(x_next, tuple) or not isinstance(network, MLP):
         return gram_by_jacobians(network, x, x), gram_by_jacobians(network, x_next, x)
     rows = len(x)
     current, following = slice(0, rows), slice(rows, 2 * rows)
     factors = gradient_factors(network, torch.cat((x, x_next)))
-    gram = sum(factor.gram(current, current) for factor in factors)
-    gram_next = sum(factor.gram(following, current) for factor in factors)
+    gram = torch.zeros(rows, rows, dtype=x.dtype, device=x.device)
+    gram_next = torch.zeros_like(gram)
+    for factor in factors:
+        gram += factor.gram(current, current)
+        gram_next += factor.gram(following, current)
     return gram, gram_next
 
 
@@ -189,9 +192,7 @@ def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256
         for batch in zip(*(part.split(chunk) for part in parts), strict=True):
             yield [g.flatten(1) for g in gradient(parameters, batch).values()]
 
-    return torch.cat(
-        [
-            torch.cat([sum(a @ b.T for a, b in zip(rows, columns, strict=True)) for columns in gradients(x)], dim=1)
-            for rows in gradients(z)
-        ]
-    )
+    def block(rows: list[Tensor], columns: list[Tensor]) -> Tensor:
+        return torch.stack([a @ b.T for a, b in zip(rows, columns, strict=True)]).sum(0)
+
+    return torch.cat([torch.cat([block(rows, columns) for columns in gradients(x)], 1) for rows in gradients(z)])

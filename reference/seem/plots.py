@@ -14,6 +14,7 @@ from seem.analysis import linearity, surge
 from seem.growth import SGDLaw
 from seem.records import RunRecord, write_atomically
 
+LARGEST_DRAWN = 1e12
 COLOURS = {"law": "tab:blue", "slope": "tab:orange", "forecast": "black", "crash": "tab:red", "layer": "tab:green"}
 
 
@@ -92,7 +93,8 @@ def plot_forecasts(records: Sequence[RunRecord]) -> Figure:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.nan)
+    """Values that an axis can hold; the last ones before an overflow are left out."""
+    return np.where(np.abs(values) < LARGEST_DRAWN, values, np.nan)
 
 
 def plot_power_lines(records: Sequence[RunRecord]) -> Figure:

@@ -23,6 +23,9 @@ from seem.errors import InputError
 NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 """How numbers that JSON lacks are written: as strings. They are results, not errors."""
 
+TEMPORARY = ".partial"
+"""Suffix of files that are not complete yet."""
+
 
 def canonical_json(value: Any) -> str:
     """One text for one value: sorted keys, no spaces, dataclasses as objects, inf and nan as strings.
@@ -80,7 +83,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         InputError: When the folder cannot be written to.
     """
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     except OSError as error:
         raise InputError(f"cannot write into {path.parent} ({error.strerror}): choose another output folder") from error
     try:
@@ -107,6 +110,12 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot create the folder {path} ({error.strerror}): choose another output folder") from error
     return path
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what a kill in the middle of `write_atomically` left in a folder."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -186,7 +195,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_outcome(folder: Path, outcome: dict[str, Any], files: Iterable[str]) -> None:
-    """Finish a record: the outcome, with the SHA-256 of the files it rests on.
+    """Finish a record: the outcome, with the SHA-256 of the files it rests on and of itself.
 
     Args:
         folder: The run's folder.
@@ -194,7 +203,9 @@ def write_outcome(folder: Path, outcome: dict[str, Any], files: Iterable[str]) -
         files: Names of files in the folder.
     """
     hashes = {name: digest((folder / name).read_bytes()) for name in sorted(files)}
-    write_atomically(folder / "outcome.json", canonical_json({**outcome, "sha256": hashes}) + "\n")
+    content = {**outcome, "sha256": hashes}
+    sealed = {**content, "seal": digest(canonical_json(content))}
+    write_atomically(folder / "outcome.json", canonical_json(sealed) + "\n")
 
 
 def read_outcome(folder: Path) -> dict[str, Any] | None:
@@ -208,8 +219,10 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         outcome = parse_json(path.read_text())
+        seal = outcome.pop("seal")
         expected = outcome["sha256"].items()
         changed = [n for n, sha in expected if not (folder / n).exists() or digest((folder / n).read_bytes()) != sha]
+        changed += [path.name] if digest(canonical_json(outcome)) != seal else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
     if changed:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seem.agents.common import load_state, state_of
 from seem.agents.sac import SAC
@@ -15,7 +15,7 @@ from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism, refuse
+from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_overshoot
 from seem.records import (
     append_line,
     canonical_json,
@@ -23,6 +23,7 @@ from seem.records import (
     read_lines,
     read_outcome,
     read_tensors,
+    remove_partial,
     write_atomically,
     write_lines,
     write_outcome,
@@ -34,6 +35,7 @@ Agent = TD3 | SAC
 TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
 FLUSH_STEPS = 16
 """Steps between two looks at the device for non-finite values; the crash step itself is exact."""
+ANOTHER_RUN = "{} holds another run: choose another output folder or delete this one"
 SATURATED = 0.95
 """A policy action counts as in a corner of the box when its size exceeds this."""
 
@@ -69,10 +71,11 @@ def train(
     finished = read_outcome(folder)
     key = run_key(config, dataset, device)
     if finished is None:
-        Run(config, dataset, make_folder(folder), open_device(device), key).go(checkpoint_seconds, on_step)
+        opened = open_device(device)
+        Run(config, dataset, make_folder(folder), opened, key).go(checkpoint_seconds, on_step)
         finished = read_outcome(folder)
     if finished is None or finished["key"] != key:
-        raise InputError(f"{folder} holds another run: choose another output folder or delete this one")
+        raise InputError(ANOTHER_RUN.format(folder))
     return finished
 
 
@@ -134,8 +137,7 @@ class Run:
         else:
             drawn = torch.randint(len(self.transitions), (self.config.batch,), generator=self.batches)
             batch = self.transitions.select(drawn.to(self.transitions.rewards.device))
-        norms = torch._foreach_norm(list(self.agent.critics[0].parameters()))
-        parameter_norm = torch.stack(norms).norm()
+        parameter_norm = nn.utils.get_total_norm(self.agent.critics[0].parameters())
         values, target = self.agent.update(batch)
         sizes = values.abs()
         return torch.stack((sizes.mean(), sizes.max(), (values[0] - target).norm(), parameter_norm)).detach()
@@ -181,27 +183,32 @@ class Run:
         return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:
-        remaining = made.earliest - self.step
-        if not math.isfinite(remaining):
-            return self.config.reading_interval
-        return max(1, min(self.config.reading_interval, int(self.config.tightening * remaining)))
+        """At most the interval; doubling from the start on; a share of the steps to what threatens first."""
+        longest = min(self.config.reading_interval, self.step)
+        remaining = min(made.earliest - self.step, steps_to_overshoot(self.readings))
+        if math.isfinite(remaining):
+            longest = min(longest, int(self.config.tightening * remaining))
+        return max(1, longest)
 
     def _checkpoint(self) -> None:
         tensors, counters = state_of(self.agent)
-        tensors |= {"trace": self.trace, "batches": self.batches.get_state(), "actions": self.previous_actions}
-        own = {"step": self.step, "next_reading": self.next_reading, "seconds": self.seconds, "key": self.key}
+        tensors |= {"trace": self.trace, "batches": self.batches.get_state()}
+        tensors |= {} if self.previous_actions is None else {"actions": self.previous_actions}
+        own = {"step": self.step, "next_reading": self.next_reading, "seconds": self.seconds}
         write_tensors(self.folder / "checkpoint.safetensors", tensors, {"run": own, "agent": counters})
 
     def _resume(self) -> None:
         """Take up the last checkpoint; lines written after it are dropped and will be made again, bit for bit."""
+        remove_partial(self.folder)
+        begun = self.folder / "config.json"
+        if begun.exists() and read_lines(begun)[0]["key"] != self.key:
+            raise InputError(ANOTHER_RUN.format(self.folder))
         if not (self.folder / "checkpoint.safetensors").exists():
             for name in ("readings.jsonl", "forecasts.jsonl"):
                 (self.folder / name).unlink(missing_ok=True)
-            write_atomically(self.folder / "config.json", canonical_json(self.description) + "\n")
+            write_atomically(begun, canonical_json(self.description) + "\n")
             return
         tensors, saved = read_tensors(self.folder / "checkpoint.safetensors")
-        if saved["run"]["key"] != self.key:
-            raise InputError(f"{self.folder} holds another run: choose another output folder or delete this one")
         self.step, self.next_reading = saved["run"]["step"], saved["run"]["next_reading"]
         self.seconds = saved["run"]["seconds"]
         device = self.transitions.rewards.device

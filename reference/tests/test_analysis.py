@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from seem.analysis import (
     forecast_error,
     growth_exponent,
@@ -17,7 +18,7 @@ from seem.analysis import (
 )
 
 
-def ray(depth: int, rate: float = 1e-3, largest: float = 1e100) -> tuple[np.ndarray, np.ndarray]:
+def ray(depth: int, rate: float = 1e-3, largest: float = 1e30) -> tuple[np.ndarray, np.ndarray]:
     """Q and x on the self-similar ray: θ ← θ(1 + x/L), so Q ∝ θ^L and x = ηλ ∝ θ^(2L-2)."""
     scale, sizes, rates = 1.0, [], []
     while scale**depth < largest:
@@ -38,7 +39,7 @@ def test_growth_rates_are_those_of_the_ray(depth):
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 5])
 def test_growth_exponent_is_that_of_the_ray(depth):
-    """x ∝ Q^p with p = (2L-2)/L, exactly, in discrete time too."""
+    """On the ray x ∝ Q^p with p = (2L-2)/L, exactly, in discrete time too."""
     sizes, _ = ray(depth)
     # 1e-8: rates of 1e-3 and more keep twelve digits.
     assert growth_exponent(sizes, depth) == pytest.approx((2 * depth - 2) / depth, abs=1e-8)

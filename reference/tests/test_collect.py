@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from seem.agents.sac import SAC, SACConfig
 from seem.datasets import collect as module
 from seem.datasets import read_d4rl

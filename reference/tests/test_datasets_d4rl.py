@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from seem.datasets import read_d4rl
 from seem.errors import InputError
 

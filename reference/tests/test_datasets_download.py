@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+
 from seem.datasets import Entry, download
 from seem.errors import InputError
 

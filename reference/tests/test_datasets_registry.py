@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from seem.datasets import ENTRIES, Entry, dataset, load, lookup
 from seem.datasets.hashes import check_sums, record_hash, recorded_hash, sha256_of
 from seem.errors import InputError

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from seem.datasets import ENTRIES, Download, Entry, cache_dir, dataset, describe, load, resolve
 from seem.datasets.hashes import record_hash, sha256_of
 from seem.errors import InputError

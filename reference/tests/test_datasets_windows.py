@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from seem.datasets import describe, resolve
 
 FOLDER = os.environ.get("SEEM_D4RL_DIR")

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 
 import pytest
+
 import seem
 
 NEEDS = {"seem.datasets.collect": "gymnasium"}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from seem.errors import InputError
 from seem.growth import AdamLaw, SGDLaw
 

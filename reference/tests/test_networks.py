@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+
 from seem.errors import InputError
 from seem.networks import ACTIVATIONS, MLP, Critic, DeterministicActor, GaussianActor, MLPConfig, parameter_list
-from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 FORMULAS = {
     "relu": lambda z: max(z, 0.0),

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
+
 from seem.errors import InputError
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks, gram_by_jacobians
-from torch import nn
 
 SHAPES = [
     MLPConfig(depth=1),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from seem.errors import InputError
 from seem.records import (
     append_line,
@@ -19,6 +20,7 @@ from seem.records import (
     read_outcome,
     read_run,
     read_tensors,
+    remove_partial,
     write_atomically,
     write_lines,
     write_outcome,
@@ -148,6 +150,18 @@ def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", "new")
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_a_kill_left_in_a_folder_is_removed(tmp_path, monkeypatch):
+    write_atomically(tmp_path / "file", "old")
+    (tmp_path / ".hidden").write_text("not ours")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # a kill cleans nothing up
+        patched.setattr(Path, "replace", lambda *_: None)
+        write_atomically(tmp_path / "file", "new")
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_partial(tmp_path)
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"file": "old", ".hidden": "not ours"}
 
 
 def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+from torch.nn import functional
+
 from seem.agents.sac import SAC, SACConfig
 from seem.errors import InputError
 from seem.networks import GaussianActor, MLPConfig
 from seem.transitions import Transitions
-from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
-from torch.nn import functional
 
 SMALL = SACConfig(critic=MLPConfig(width=8), actor=MLPConfig(width=8))
 
@@ -163,13 +164,14 @@ def test_update_follows_the_papers_equations(change):
         torch.testing.assert_close(parameters(agent), slow.parameters(), rtol=1e-9, atol=1e-11)
 
 
-def test_update_returns_the_values_before_its_step():
-    agent, batch = build(), draw_batch()
-    before = agent.values(batch).detach()
-    returned = agent.update(batch)
-    assert returned.shape == (2, 7)
-    assert not returned.requires_grad
-    assert torch.equal(returned, before)
+def test_update_returns_the_values_and_targets_of_its_step():
+    agent, same, batch = build(), build(), draw_batch()
+    before, expected = agent.values(batch).detach(), same.td_target(batch)
+    values, target = agent.update(batch)
+    assert (values.shape, target.shape) == ((2, 7), (7,))
+    assert not values.requires_grad
+    assert torch.equal(values, before)
+    assert torch.equal(target, expected)
     assert not torch.equal(agent.values(batch), before)
 
 
@@ -270,6 +272,17 @@ def test_next_actions_are_noiseless_and_draw_nothing():
     assert torch.equal(agent.noise.get_state(), state)
 
 
+def test_noiseless_target_is_that_of_the_most_likely_action_and_draws_nothing():
+    agent, batch = build(replace(SMALL, discount=0.5, temperature=0.25)), draw_batch()
+    state = agent.noise.get_state()
+    actions, log_densities = agent.actor.sample(batch.next_observations, torch.zeros(7, 2, dtype=torch.float64))
+    assert torch.equal(actions, agent.next_actions(batch))
+    lowest = torch.minimum(*(critic.q(batch.next_observations, actions) for critic in agent.target_critics))
+    expected = batch.rewards + 0.5 * (1 - batch.terminals) * (lowest - 0.25 * log_densities)
+    assert torch.equal(agent.td_target(batch, noisy=False), expected)  # 0.25 and 0.5 are exact
+    assert torch.equal(agent.noise.get_state(), state)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_seed_decides_everything(dtype):
     state = torch.get_rng_state()
@@ -312,7 +325,7 @@ def test_a_terminal_row_teaches_the_critics_its_reward():
     agent, batch = build(config), draw_batch(rows=12)
     batch = replace(batch, terminals=torch.ones(12, dtype=torch.float64))
     for _ in range(150):
-        values = agent.update(batch)
+        values, _ = agent.update(batch)
     # twelve rows fitted by 32 units; a hundredth of the rewards' deviation of 1
     torch.testing.assert_close(values, batch.rewards.expand(2, 12), rtol=0, atol=0.01)
 

@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from torch import nn
+
 from seem.networks import Critic, MLPConfig
 from seem.ntk import gram_blocks
 from seem.spectrum import alignment, eigenvalues, seem_matrix, take_reading, twin_seem_matrix
-from torch import nn
 
 SHAPES = [
     MLPConfig(depth=1),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from seem.agents.common import blend, load_state, state_of
 from seem.agents.td3 import TD3, TD3Config
 from seem.errors import InputError

@@ -3,15 +3,18 @@
 Run as a script, this file is the process that gets killed: see `chain_of_kills`.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+
 from seem import training
 from seem.agents.sac import SACConfig
 from seem.agents.td3 import TD3, TD3Config
@@ -45,6 +48,8 @@ RUNS = {
     "momentum": replace(CALM, agent=replace(SGD, momentum=0.9, critic_lr=1e-3), batch=4, seed=3),
     "sac": RunConfig(SACConfig(critic=SHAPE, actor=SHAPE), rows=6, batch=5, budget=30, reading_interval=7),
 }
+KILLS = {"sgd": (7,), "adam": (6, 8), "momentum": (8,), "sac": (7,)}
+"""For each run, inside which of a process's fsyncs it is killed."""
 FILES = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
 
 
@@ -113,7 +118,7 @@ def test_readings_and_forecasts_come_in_pairs_and_tighten(tmp_path):
     record = read_run(tmp_path)
     steps = [line["step"] for line in record.readings]
     assert steps == [line["step"] for line in record.forecasts]
-    gaps = [after - before for before, after in zip(steps[:-1], steps[1:], strict=True)]
+    gaps = [after - before for before, after in pairwise(steps)]
     assert steps[0] == 0
     assert 1 <= min(gaps) <= max(gaps) <= CRASHING.reading_interval
     for line in record.readings:
@@ -167,7 +172,7 @@ def test_a_run_that_does_not_crash_is_censored(tmp_path):
     )
     record = read_run(tmp_path)
     assert all(len(column) == 21 for column in record.trace.values())
-    assert [line["step"] for line in record.forecasts] == [0, 4, 8, 12, 16, 20]
+    assert [line["step"] for line in record.forecasts] == [0, 1, 2, 4, 8, 12, 16, 20]
     assert all(line["crash_step"] == float("inf") for line in record.forecasts)
 
 
@@ -178,7 +183,7 @@ def test_an_outcome_says_what_was_run_on_what(tmp_path):
     assert outcome["run"]["agent"]["critic_lr"] == 1e-3
     assert outcome["device"] == "cpu"
     assert outcome["versions"]["torch"] == torch.__version__
-    assert outcome["parameters"] == 5 * 16 + 17 - 16  # four inputs and a bias a unit, and the head
+    assert outcome["parameters"] == 5 * 16 + 17  # four inputs and a bias a unit, and the head
     assert 0 < outcome["active_parameters"] <= outcome["parameters"]
 
 
@@ -230,7 +235,7 @@ def test_another_finished_run_is_refused(tmp_path):
 
 
 def test_another_unfinished_run_is_refused(tmp_path):
-    interrupted(CALM, tmp_path, 8, checkpoint_seconds=0)
+    interrupted(CALM, tmp_path, 8, checkpoint_seconds=0.0)
     with pytest.raises(InputError, match="holds another run"):
         train(replace(CALM, seed=1), dataset(), tmp_path)
     assert train(CALM, dataset(), tmp_path)["steps"] == 21
@@ -246,7 +251,7 @@ def test_a_run_whose_files_changed_is_refused(name, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
-    interrupted(CALM, tmp_path, 8, checkpoint_seconds=0)
+    interrupted(CALM, tmp_path, 8, checkpoint_seconds=0.0)
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="delete its run folder"):
@@ -270,7 +275,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         train(CALM, dataset(), tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("checkpoint_seconds", [0, 1e9], ids=["checkpoint", "no checkpoint"])
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9], ids=["checkpoint", "no checkpoint"])
 def test_lines_written_after_the_last_checkpoint_are_made_again(checkpoint_seconds, tmp_path):
     """Also a line that a kill tore in the middle."""
     train(CALM, dataset(), tmp_path / "whole")
@@ -281,14 +286,14 @@ def test_lines_written_after_the_last_checkpoint_are_made_again(checkpoint_secon
             file.write(b'{"step":12,"crash_step":7}\n{"step":16,"cr')
     taken = []
     train(CALM, dataset(), tmp_path / "killed", on_step=taken.append)
-    assert (taken[0] > 8) == (checkpoint_seconds == 0), "a checkpoint saves steps"
+    assert taken[0] == (8 if checkpoint_seconds == 0 else 1), "a checkpoint, made at step 4, saves steps"
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def chain_of_kills(name: str, folder: Path, fatal_write: int) -> int:
     """Run, SIGKILL the process inside its ``fatal_write``-th fsync, start again, until a run comes through.
 
-    Every process is a fork of this one, which has imported torch and done nothing else.
+    Every process is a fork of this one, which has one thread and has loaded all that a run needs.
 
     Returns:
         The number of kills.
@@ -320,33 +325,49 @@ def train_until_killed(name: str, folder: Path, fatal_write: int) -> None:
     os.fsync = fsync
     status = 1
     try:
-        train(RUNS[name], dataset(), folder, checkpoint_seconds=0)
+        train(RUNS[name], dataset(), folder, checkpoint_seconds=0.0)
         status = 0
     finally:
         os._exit(status)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_killed_again_and_again_gives_the_same_bytes(name, tmp_path):
-    """A resumed run writes its two lists, then a reading, a forecast and a checkpoint: kill it in each of these."""
-    train(RUNS[name], dataset(), tmp_path / "whole")
-    command = [sys.executable, __file__, name, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
+    """All runs of `KILLS`, each killed to its end by one script: their folder, and the number of kills."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork and SIGKILL")
+    folder = tmp_path_factory.mktemp("killed")
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
-    kills = [int(word) for word in done.stdout.split()]
-    readings = len(read_lines(tmp_path / "whole" / "readings.jsonl"))
-    assert len(kills) == len(FATAL_WRITES)
-    assert min(kills) >= readings // 2
-    for write in FATAL_WRITES:
-        assert contents(tmp_path / f"killed{write}") == contents(tmp_path / "whole")
-        outcome, expected = (read_run(folder).outcome for folder in (tmp_path / f"killed{write}", tmp_path / "whole"))
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_a_run_killed_again_and_again_gives_the_same_bytes(name, killed, tmp_path):
+    """A resumed run writes its two lists, then a reading, a forecast and a checkpoint: kill it in each of these."""
+    folder, kills = killed
+    train(RUNS[name], dataset(), tmp_path)
+    readings = len(read_lines(tmp_path / "readings.jsonl"))
+    for write, count in zip(KILLS[name], kills[name], strict=True):
+        assert count >= readings // 2, "a resumed run gets one reading further before it is killed again"
+        again = folder / f"{name}{write}"
+        assert contents(again) == contents(tmp_path)
+        assert {path.name for path in again.iterdir()} == {*FILES, "outcome.json"}, "no torn file is left over"
+        outcome, expected = read_run(again).outcome, read_run(tmp_path).outcome
         assert {**outcome, "seconds": 0} == {**expected, "seconds": 0}
 
 
-FATAL_WRITES = (6, 7, 8)
+def kill_all(folder: Path) -> dict[str, list[int]]:
+    for name, config in RUNS.items():
+        train(config, dataset(), folder / name)  # loads what torch loads late, once for all forks
+    return {
+        name: [chain_of_kills(name, folder / f"{name}{write}", write) for write in writes]
+        for name, writes in KILLS.items()
+    }
+
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # as in conftest.py: sums in one order, and nothing that a fork would lose
-    for fatal_write in FATAL_WRITES:
-        print(chain_of_kills(sys.argv[1], Path(sys.argv[2]) / f"killed{fatal_write}", fatal_write))
+    print(json.dumps(kill_all(Path(sys.argv[1]))))

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+
 from seem.errors import InputError
 from seem.transitions import STATE_EPSILON, Transitions
 

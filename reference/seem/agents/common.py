@@ -1,6 +1,7 @@
 """What every agent needs: optimisers, blended targets, checks."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -68,6 +69,21 @@ def blend(target: nn.Module, source: nn.Module, rate: float) -> None:
             moved.copy_(followed)
         elif rate > 0:  # 0 times an overflowed source would be nan
             moved.mul_(1 - rate).add_(followed, alpha=rate)
+
+
+def critic_values(critics: Iterable[nn.Module], observations: Tensor, actions: Tensor) -> Tensor:
+    """Values f_i(s, a) of several critics.
+
+    Args:
+        critics: Modules of one argument, the rows (s, a), with one output a row.
+        observations: States s, shape (N, observation_dim).
+        actions: Actions a, shape (N, action_dim).
+
+    Returns:
+        One row a critic, shape (critics, N).
+    """
+    rows = torch.cat((observations, actions), dim=1)
+    return torch.stack([critic(rows).squeeze(1) for critic in critics])
 
 
 def check_unit_interval(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval
+from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval, critic_values
 from seem.errors import InputError
 from seem.networks import Critic, GaussianActor, MLPConfig
 from seem.transitions import Transitions
@@ -63,7 +63,7 @@ class SACConfig:
         check_optimiser("adam", self.temperature_lr)
         if min(self.actor_interval, self.target_interval) < 1:
             raise InputError("actor_interval and target_interval count critic steps: pass 1 or more")
-        if min(self.temperature, self.behaviour_cloning) < 0:
+        if not (self.temperature >= 0 and self.behaviour_cloning >= 0):
             raise InputError("temperature and behaviour_cloning are weights: pass 0 or more")
         if self.tune_temperature and self.temperature == 0:
             raise InputError("a temperature of 0 cannot be tuned: pass a positive one, or tune_temperature False")
@@ -156,7 +156,7 @@ class SAC:
 
     def values(self, batch: Transitions) -> Tensor:
         """The two critics on the batch's own actions, shape (2, M)."""
-        return _values(self.critics, batch.observations, batch.actions)
+        return critic_values(self.critics, batch.observations, batch.actions)
 
     @torch.no_grad()
     def td_target(self, batch: Transitions, *, noisy: bool = True) -> Tensor:
@@ -169,7 +169,7 @@ class SAC:
         Source: Haarnoja et al. 2018 (1812.05905), equations (3) and (5) (recalled); the minimum over twins, section 6.
         """
         actions, log_densities = self._sample(batch.next_observations, noisy=noisy)
-        next_values = _values(self.target_critics, batch.next_observations, actions).amin(0)
+        next_values = critic_values(self.target_critics, batch.next_observations, actions).amin(0)
         soft_values = next_values - self.temperature() * log_densities
         return batch.rewards + self.config.discount * (1 - batch.terminals) * soft_values
 
@@ -184,7 +184,7 @@ class SAC:
         Source: Haarnoja et al. 2018 (1812.05905), equation (7) (recalled).
         """
         actions, log_densities = self._sample(batch.observations)
-        values = _values(self.critics, batch.observations, actions).amin(0)
+        values = critic_values(self.critics, batch.observations, actions).amin(0)
         loss = (self.temperature().detach() * log_densities - values).mean()
         if self.config.behaviour_cloning > 0:
             distances = (self.actor(batch.observations) - batch.actions).square()
@@ -215,8 +215,3 @@ class SAC:
             )
         noise = torch.randn(shape, generator=self.noise, dtype=observations.dtype, device=observations.device)
         return self.actor.sample(observations, noise)
-
-
-def _values(critics: nn.ModuleList, observations: Tensor, actions: Tensor) -> Tensor:
-    rows = torch.cat((observations, actions), dim=1)
-    return torch.stack([critic(rows).squeeze(1) for critic in critics])

@@ -6,13 +6,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval
+from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval, critic_values
 from seem.errors import InputError
 from seem.networks import Critic, DeterministicActor, MLPConfig
 from seem.transitions import Transitions
 
 ACTOR_SCALE = 2.5
 """Weight of the normalised value in the actor's loss (TD3+BC's alpha; the paper's figures, printed)."""
+
+SMALLEST_Q = 1e-8
+"""Least mean |Q| that the actor's loss is divided by, for a critic that is zero everywhere."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class TD3Config:
         check_optimiser("adam", self.actor_lr)
         if min(self.actor_interval, self.target_interval) < 1:
             raise InputError("actor_interval and target_interval count critic steps: pass 1 or more")
-        if min(self.target_noise, self.noise_clip, self.behaviour_cloning) < 0:
+        if not all(weight >= 0 for weight in (self.target_noise, self.noise_clip, self.behaviour_cloning)):
             raise InputError("target_noise, noise_clip and behaviour_cloning are weights: pass 0 or more")
 
 
@@ -128,7 +131,7 @@ class TD3:
 
     def values(self, batch: Transitions) -> Tensor:
         """The two critics on the batch's own actions, shape (2, M)."""
-        return torch.stack([critic.q(batch.observations, batch.actions) for critic in self.critics])
+        return critic_values(self.critics, batch.observations, batch.actions)
 
     @torch.no_grad()
     def td_target(self, batch: Transitions, *, noisy: bool = True) -> Tensor:
@@ -143,8 +146,8 @@ class TD3:
             noise = torch.randn(actions.shape, generator=self.noise, dtype=actions.dtype, device=actions.device)
             noise = (noise * self.config.target_noise).clamp(-self.config.noise_clip, self.config.noise_clip)
             actions = (actions + noise).clamp(-1, 1)
-        next_values = torch.stack([critic.q(batch.next_observations, actions) for critic in self.target_critics])
-        return batch.rewards + self.config.discount * (1 - batch.terminals) * next_values.amin(0)
+        next_values = critic_values(self.target_critics, batch.next_observations, actions).amin(0)
+        return batch.rewards + self.config.discount * (1 - batch.terminals) * next_values
 
     @torch.no_grad()
     def next_actions(self, batch: Transitions) -> Tensor:
@@ -154,8 +157,8 @@ class TD3:
     def update_actor(self, batch: Transitions) -> None:
         """Move the actor up the first critic's value, scaled by its mean size, and towards the data."""
         actions = self.actor(batch.observations)
-        values = self.critics[0].q(batch.observations, actions)
-        loss = -ACTOR_SCALE * values.mean() / values.detach().abs().mean()
+        values = critic_values(self.critics[:1], batch.observations, actions)
+        loss = -ACTOR_SCALE * values.mean() / values.detach().abs().mean().clamp_min(SMALLEST_Q)
         if self.config.behaviour_cloning > 0:
             loss = loss + self.config.behaviour_cloning * (actions - batch.actions).square().mean()
         self.actor_optimiser.zero_grad()

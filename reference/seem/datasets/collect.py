@@ -192,8 +192,9 @@ def collect(
     drawn: list[int] = np.random.SeedSequence(config.seed).generate_state(len(keys)).tolist()
     seeds = {str(key): seed for key, seed in zip(keys, drawn, strict=True)}
     trained = train(config, seeds, report)
+    kind = "embedded" if config.out.resolve().parent == EMBEDDED.resolve() else "collected"
     attributes = {
-        "label": f"{'embedded' if config.out.absolute().parent == EMBEDDED else 'collected'} (made by this project)",
+        "label": f"{kind} (made by this project)",
         "command": command,
         "config": json.dumps({key: value for key, value in asdict(config).items() if key != "out"}, sort_keys=True),
         "env_id": task.env_id,
