@@ -11,6 +11,7 @@ from verdicts import Claim
 
 from seem.analysis import (
     FRACTIONS,
+    explain_error,
     forecast_error,
     growth_exponent,
     loglog_slope,
@@ -59,7 +60,9 @@ def descent_row(cell: Cell) -> dict[str, Any]:
     row["alignment"] = _alignment_in(record, surge(q, cell.depth))
     errors = [forecast_error(record.forecasts, crash, fraction) for fraction in FRACTIONS]
     row["errors"] = [error for error in errors if error is not None]
-    row["last_motion"] = next((r["action_motion"] for r in reversed(record.readings)), None)
+    for error in row["errors"]:
+        wrong = abs(error["crash"]) > LIMITS.get(error["fraction"], max(LIMITS.values()))
+        error["why"] = explain_error(record, error["step"]) if wrong else None
     return row
 
 

@@ -152,8 +152,9 @@ def _descent_table(rows: list[dict[str, Any]]) -> Table:
         "law",
         "align",
         "mechanism",
+        "wrong by",
     ):
-        table.add_column(heading, justify="right" if heading != "mechanism" else "left")
+        table.add_column(heading, justify="left" if heading in ("mechanism", "wrong by") else "right")
     for row in rows:
         errors = {error["fraction"]: error for error in row["errors"]}
         shown = [_percent(errors[f]["crash"]) if f in errors else "-" for f in (0.5, 0.8, 0.9, 0.95)]
@@ -170,6 +171,7 @@ def _descent_table(rows: list[dict[str, Any]]) -> Table:
             f"{row['predicted_exponent']:.2f}",
             measured[1],
             row["mechanism"] or "-",
+            ", ".join(sorted({error["why"] for error in row["errors"] if error["why"]})) or "-",
         )
     return table
 

@@ -8,12 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from seem.records import RunRecord
+
 FRACTIONS = (0.5, 0.8, 0.9, 0.95)
 """Shares of the run, up to its crash, at which forecasts are compared."""
 LARGEST_RATE = 1.0
 """A growth exponent is measured up to this rate x: beyond it a doubling takes less than a step."""
 DECADE = 10.0
 """A growth exponent is measured over the last tenfold of Q: before, the run still leaves its start behind."""
+
+MOVED = 0.2
+"""Sum of the relative moves of X*'s actions from which on X* does not count as fixed."""
+ALIGNED = 0.5
+"""Cosine between -Φᵀu and θ from which on more than a quarter of the step lies along the ray."""
 
 
 def forecast_error(forecasts: Sequence[dict[str, Any]], crash_step: int, fraction: float) -> dict[str, Any] | None:
@@ -36,6 +43,30 @@ def forecast_error(forecasts: Sequence[dict[str, Any]], crash_step: int, fractio
     errors = {name: (last[f"{name}_step"] - crash_step) / crash_step for name in ("crash", "law", "slope")}
     covered = last["earliest"] <= crash_step <= last["latest"]
     return {"fraction": fraction, "step": last["step"], **errors, "covered": covered, "reason": last["reason"]}
+
+
+def explain_error(record: RunRecord, step: int) -> str:
+    """Say what happened between a forecast and the crash that the law leaves out; the first that applies.
+
+    Args:
+        record: A run that crashed.
+        step: When the forecast was made.
+
+    Returns:
+        "overshoot" when the step size ended the run; "recovery" when ηλ fell to less than half and rose again;
+        "moving policy" when X*'s actions moved by more than a fifth of their size; "unaligned u" when
+        the cosine between -Φᵀu and θ was below a half at the forecast; else "unexplained".
+    """
+    if record.outcome["mechanism"] == "overshoot":
+        return "overshoot"
+    steps, leading = record.largest("leading")
+    later = np.array([value for at, value in zip(steps, leading, strict=True) if at >= step])
+    if len(later) and (later < np.maximum.accumulate(later) / 2).any():
+        return "recovery"
+    if sum(line["action_motion"] for line in record.readings if line["step"] > step) > MOVED:
+        return "moving policy"
+    aligned = [value for at, value in zip(*record.largest("alignment"), strict=True) if at <= step]
+    return "unaligned u" if aligned and aligned[-1] < ALIGNED else "unexplained"
 
 
 def growth_rates(q: NDArray[np.float64], depth: int) -> NDArray[np.float64]:

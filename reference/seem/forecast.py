@@ -167,12 +167,27 @@ def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
             gains[reading.step] = pair
     series = [gains[step] for step in sorted(gains)]
     doubling = next((i for i in range(len(series), 0, -1) if max(series[i - 1]) < DOUBLING), 0)
-    decisive = series[max(doubling - 1, 0) : doubling + 1]
-    # A reading that shows no growth yet leaves the decision to the one after it.
-    excitation, overshoot = next((pair for pair in decisive if max(pair) >= GROWING), (1.0, 1.0))
+    # Where no mode grows at that reading the one after it decides, else the last one before at which a mode grew.
+    last = max(doubling - 1, 0)
+    candidates = [*series[last : doubling + 1], *reversed(series[:last])]
+    excitation, overshoot = next((pair for pair in candidates if max(pair) >= GROWING), (1.0, 1.0))
     if max(excitation, overshoot) <= 1:
         return "unexplained"
     return "self-excitation" if excitation >= overshoot else "overshoot"
+
+
+def steps_to_doubling(histories: Sequence[Sequence[Reading]]) -> float:
+    """Steps in which the fastest mode, or the TD error itself, doubles at the last readings' rate.
+
+    Args:
+        histories: For each critic its readings, oldest first.
+
+    Returns:
+        Steps from the last reading; infinity when nothing grows.
+    """
+    latest = [history[-1] for history in histories if history]
+    gain = max((max(r.excitation_gain, r.overshoot_gain, r.growth) for r in latest), default=1.0)
+    return math.log(DOUBLING) / math.log(gain) if gain > 1 else math.inf
 
 
 def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:

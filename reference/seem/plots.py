@@ -164,3 +164,34 @@ def plot_seem_and_q(plain: Sequence[RunRecord], layer_norm: Sequence[RunRecord])
         axis.legend(handles, [str(line.get_label()) for line in handles], fontsize=6, loc="upper left")
     figure.suptitle(f"SEEM and Q on one time axis\n{_source(plain)}")
     return figure
+
+
+def plot_error_curves(records: Sequence[tuple[str, RunRecord]]) -> Figure:
+    """Forecast error over the share of the run at which the forecast was made.
+
+    Args:
+        records: Names of data sets, each with one plain run; runs that did not crash are left out.
+
+    Returns:
+        One panel a depth, one curve a run, solid for self-excitation and dotted for any other mechanism; errors
+        beyond twice the run are cut off.
+    """
+    crashed = [(name, record) for name, record in records if record.outcome["crash_step"] is not None]
+    depths = sorted({_depth(record) for _, record in crashed}) or [2]
+    figure = Figure(figsize=(6.4 * len(depths), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for depth, axis in zip(depths, figure.subplots(1, len(depths), squeeze=False)[0], strict=True):
+        for name, record in crashed:
+            if _depth(record) != depth:
+                continue
+            crash = record.outcome["crash_step"]
+            shares = np.array([line["step"] for line in record.forecasts]) / crash
+            errors = np.array([line["crash_step"] for line in record.forecasts]) / crash - 1
+            style = "-" if record.outcome["mechanism"] == "self-excitation" else ":"
+            axis.plot(shares, np.clip(_finite(errors), -1, 2), style, lw=1.2, label=f"{name}, {_title(record)}")
+        axis.axhline(0, color="black", lw=0.8)
+        axis.set(title=f"L = {depth}", xlabel="share of the run at which the forecast was made")
+        axis.set(ylabel="(forecast - observed) / observed", xlim=(0, 1), ylim=(-1, 2))
+        axis.legend(fontsize=6, loc="upper left")
+    figure.suptitle("Error of the crash forecast over the run")
+    return figure

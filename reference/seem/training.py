@@ -15,7 +15,7 @@ from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_overshoot
+from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
 from seem.records import (
     append_line,
     canonical_json,
@@ -183,12 +183,10 @@ class Run:
         return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:
-        """At most the interval; doubling from the start on; a share of the steps to what threatens first."""
-        longest = min(self.config.reading_interval, self.step)
+        """At most the interval; doubling from the start on; no mode doubles unread; a share of what threatens first."""
+        longest = min(self.config.reading_interval, self.step, steps_to_doubling(self.readings))
         remaining = min(made.earliest - self.step, steps_to_overshoot(self.readings))
-        if math.isfinite(remaining):
-            longest = min(longest, int(self.config.tightening * remaining))
-        return max(1, longest)
+        return max(1, int(min(longest, self.config.tightening * remaining)))
 
     def _checkpoint(self) -> None:
         tensors, counters = state_of(self.agent)

@@ -46,6 +46,21 @@ class MomentumLaw(FiniteTime):
         """
         return round((1 - self.momentum), 15) * SGDLaw(self.depth).steps_to_blow_up(rate)
 
+    def lag(self, rate: float) -> float:
+        """Steps by which the crash comes later than `steps_to_blow_up`: (1+β)/(1-β)·(m+1)/(2m)·ln(x_i/x), m = 2L-2.
+
+        Args:
+            rate: x = ηλ at the reading, far below `inertial_rate` x_i.
+
+        Returns:
+            Steps, 0 or more; the inertial regime itself adds some 1/(1-β) steps that are not counted.
+        """
+        if self.depth == 1 or not 0 < rate < self.inertial_rate:
+            return 0.0
+        power = 2 * self.depth - 2
+        memory = (1 + self.momentum) / (1 - self.momentum)
+        return memory * (power + 1) / (2 * power) * math.log(self.inertial_rate / rate)
+
     def growth_rate(self, rate: float) -> float:
         """Growth a step of a frozen mode, z - 1 with z² - (1 + β + x)z + β = 0, near x/(1-β) for small x.
 
