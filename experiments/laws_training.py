@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from seem.networks import Critic, MLPConfig, parameter_list
-from seem.ntk import gram_blocks
-from seem.spectrum import alignment, eigenvalues, seem_matrix
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
+
+from seem.networks import Critic, MLPConfig, parameter_list
+from seem.ntk import gram_blocks
+from seem.spectrum import alignment, eigenvalues, seem_matrix
 
 OVERFLOW = 1e60
 """A run ends here: far past every law's window, and squares of Q still fit into float64."""
@@ -65,6 +66,8 @@ class Trace:
         read_at: Steps of the alignment readings.
         aligned: Cosine between -Φᵀu and θ there.
         active: Parameters with a non-zero gradient at the last step.
+        frozen: Parameters whose gradient keeps its sign in the second half: the sum of squared mean signs.
+        held: The same when a vanished gradient leaves the last sign in force, as Lion's memory does.
         crashed: Whether Q passed `OVERFLOW` before the steps ran out.
     """
 
@@ -73,6 +76,8 @@ class Trace:
     read_at: NDArray[np.int64]
     aligned: NDArray[np.float64]
     active: int
+    frozen: int
+    held: int
     crashed: bool
 
     def alignment_in(self, start: int, stop: int) -> float:
@@ -125,13 +130,13 @@ def make_critic(seed: int, depth: int, width: int, inputs: int = 4) -> Critic:
 
 
 def td_error(critic: Critic, problem: Problem) -> Tensor:
-    """u = f(X) - γ f(X*), detached."""
+    """U = f(X) - γ f(X*), detached."""
     with torch.no_grad():
         return (critic(problem.x) - problem.discount * critic(problem.x_next)).squeeze(1)
 
 
 def leading_eigenvalue(critic: Critic, problem: Problem) -> float:
-    """max Re λ(A)."""
+    """Max Re λ(A)."""
     blocks = gram_blocks(critic, problem.x, problem.x_next)
     terminals = torch.zeros(len(problem.x), dtype=torch.float64)
     return eigenvalues(seem_matrix(*blocks, problem.discount, terminals))[0].real.item()
@@ -177,6 +182,30 @@ def approach_ray(critic: Critic, problem: Problem, steps: int, *, signs: bool = 
     return critic
 
 
+class Signs:
+    """Sums of the gradient's signs, by parameter: of each step, and with vanished ones replaced by the last."""
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        size = sum(p.numel() for p in parameters)
+        self.last, self.plain, self.held = torch.zeros(3, size, dtype=torch.float64)
+        self.steps = 0
+
+    def add(self, parameters: list[Tensor], counted: bool) -> None:
+        """Take one step's gradient into account; ``counted`` says whether it joins the sums."""
+        signs = torch.cat([p.grad.sign().flatten() for p in parameters])
+        self.last = torch.where(signs == 0, self.last, signs)
+        if counted:
+            self.plain += signs
+            self.held += self.last
+            self.steps += 1
+
+    def counts(self) -> tuple[int, int]:
+        """Sums of the squared mean signs, rounded: how many parameters move as if their sign were frozen."""
+        means = (total / max(self.steps, 1) for total in (self.plain, self.held))
+        frozen, held = (round(mean.square().sum().item()) for mean in means)
+        return frozen, held
+
+
 def train(critic: Critic, problem: Problem, rule: Rule, steps: int) -> Trace:
     """Semi-gradient TD with real autograd and a real optimiser, until the steps end or Q overflows.
 
@@ -194,6 +223,7 @@ def train(critic: Critic, problem: Problem, rule: Rule, steps: int) -> Trace:
     optimiser = rule.optimiser(parameters)
     lr = optimiser.param_groups[0]["lr"]
     q, norm, read_at, aligned = [], [], [], []
+    signs = Signs(parameters)
     for step in range(steps + 1):
         values = critic(problem.x).squeeze(1)
         q.append(values.detach().abs().mean().item())
@@ -212,6 +242,7 @@ def train(critic: Critic, problem: Problem, rule: Rule, steps: int) -> Trace:
             loss = functional.huber_loss(values, label, reduction="sum", delta=rule.knee)
         optimiser.zero_grad()
         loss.backward()
+        signs.add(parameters, step >= steps // 2)
         if rule.clip is not None:
             clip_grad_norm_(parameters, rule.clip)
         if rule.schedule is not None:
@@ -222,7 +253,8 @@ def train(critic: Critic, problem: Problem, rule: Rule, steps: int) -> Trace:
                 follower.lerp_(parameter, rule.target_rate)
     active = sum(int((p.grad != 0).sum()) for p in parameters if p.grad is not None)
     finite = np.isfinite(q)
-    return Trace(np.array(q)[finite], np.array(norm)[finite], np.array(read_at), np.array(aligned), active, crashed)
+    readings = np.array(read_at), np.array(aligned)
+    return Trace(np.array(q)[finite], np.array(norm)[finite], *readings, active, *signs.counts(), crashed)
 
 
 def ends_at(trace: Trace) -> float:

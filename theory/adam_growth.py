@@ -4,8 +4,8 @@ While the gradient grows as :math:`t^k`, k = 2L - 1, the bias-corrected ratio :m
 the size of a step in units of lr. It is computed exactly for every t, and in the scaling limit
 :math:`\beta_2 \to 1` at fixed :math:`\tau = (1-\beta_2)t`, where it falls from :math:`\sqrt{2k+1}` to 1.
 
-Source: paper, Adam theorem (recalled; abstract printed); the number of active parameters and the finite-β₂
-ratio are derived.
+Source: paper, Adam theorem (recalled; abstract printed); the number of parameters that count and the
+finite-β₂ ratio are derived.
 """
 
 import sympy as sp
@@ -16,7 +16,7 @@ LR, TIME, BETA, TAU, DECAY = sp.symbols("alpha t beta tau w", positive=True)
 BETA_1, BETA_2 = sp.symbols("beta_1 beta_2", positive=True)
 START = sp.Matrix(sp.symbols("theta_1:4", real=True))
 SIGNS = sp.Matrix([1, -1, 0])
-"""Two active parameters and one whose gradient is zero."""
+"""Two parameters whose gradient keeps its sign and one whose gradient vanishes or keeps flipping."""
 ACTIVE = 2
 UNIT = {BETA: (0.05, 0.9), BETA_1: (0.05, 0.9), BETA_2: (0.05, 0.9)}
 
@@ -59,6 +59,10 @@ def network(weights: sp.MatrixBase, depth: int) -> sp.Expr:
 
 def _norm() -> Derivation:
     norm = sp.sqrt(path().dot(path()))
+    means = sp.Matrix(sp.symbols("s_1:4", positive=True))
+    moved = path(TIME, means)
+    mean_slope = sp.Limit(moved.dot(moved) / TIME**2, TIME, sp.oo)
+    parity = sp.Symbol("n", positive=True, integer=True)
     slope = sp.Limit(norm / TIME, TIME, sp.oo)
     excess = sp.Limit(norm - LR * sp.sqrt(ACTIVE) * TIME, TIME, sp.oo)
     return Derivation(
@@ -73,6 +77,21 @@ def _norm() -> Derivation:
                 START.dot(START) - 2 * LR * TIME * SIGNS.dot(START) + LR**2 * ACTIVE * TIME**2,
             ),
             Step("slope", "‖θ_t‖/t tends to lr·√(P active).", (), LR * sp.sqrt(ACTIVE), slope.doit(), shown=slope),
+            Step(
+                "flipping",
+                "A parameter whose sign flips at every step is back where it was after every second one.",
+                ("the sign alternates",),
+                -LR * (1 - (-1) ** (2 * parity)) / 2,
+                sp.Integer(0),
+            ),
+            Step(
+                "mean-signs",
+                "In general P is the sum of the squared mean signs: 1 for a frozen sign, 0 for one that keeps flipping.",
+                ("mean signs s over the time t",),
+                LR**2 * means.dot(means),
+                mean_slope.doit(),
+                shown=mean_slope,
+            ),
             Step(
                 "remainder",
                 "‖θ_t‖ - lr·√(P active)·t tends to a constant: the o(t) is O(1).",
@@ -204,6 +223,10 @@ def _decay() -> Derivation:
     size = sp.Symbol("A", positive=True)
     solution = size / DECAY * (1 - sp.exp(-LR * DECAY * TIME))
     limit = sp.Limit(solution, TIME, sp.oo)
+    power, rate, memory, small = sp.symbols("k mu nu epsilon", positive=True)
+    lagged = 1 + small * 2 * power * memory / (rate + memory) * sp.exp(rate * TIME)
+    ratio = (1 + power * small) / sp.sqrt(1 + small * 2 * power * memory / (rate + memory))
+    response = power * rate / (rate + memory)
     return Derivation(
         "Decoupled weight decay bounds sign-like optimisers",
         "derived",
@@ -222,6 +245,29 @@ def _decay() -> Derivation:
                 size / DECAY,
                 limit.doit(),
                 shown=limit,
+            ),
+            Step(
+                "memory",
+                "Around the rest point, |g| ∝ 1 + kεe^{μt}: the second moment of memory 1/ν, ν = 1-β₂, answers with "
+                "2kεν/(μ+ν).",
+                ("first order in ε", "β₁ follows at once"),
+                lagged.diff(TIME),
+                memory * (1 + 2 * power * small * sp.exp(rate * TIME) - lagged),
+            ),
+            Step(
+                "memory-ratio",
+                "so m̂/√v̂ changes by kμ/(μ+ν)·ε.",
+                ("first order in ε",),
+                ratio.diff(small).subs(small, 0),
+                response,
+            ),
+            Step(
+                "steadiness",
+                "ε̇ = lr·w(kμ/(μ+ν) - 1)ε: μ² + (ν - lr·w(k-1))μ + lr·w·ν = 0, so the rest point is unstable for "
+                "lr·w(2L-2) > 1-β₂, k = 2L-1: AdamW then oscillates or collapses.",
+                ("AdamW",),
+                (rate + memory) * (rate - LR * DECAY * (response - 1)),
+                rate**2 + (memory - LR * DECAY * (power - 1)) * rate + LR * DECAY * memory,
             ),
         ),
     )

@@ -52,10 +52,10 @@ def inertial_rate() -> sp.Expr:
 def _momentum_modes() -> Derivation:
     now, before, velocity, gradient = sp.symbols("theta_t theta_p v g", real=True)
     velocity_next = BETA * velocity + gradient
-    a_0, speed, bend = sp.symbols("a_0 a_1 a_2", real=True)
+    start, speed, bend = sp.symbols("a_0 a_1 a_2", real=True)
 
     def near(step: int) -> sp.Expr:
-        return a_0 + speed * step + bend * sp.Rational(step**2, 2)
+        return start + speed * step + bend * sp.Rational(step**2, 2)
 
     return Derivation(
         "Heavy-ball momentum: frozen modes",
@@ -68,7 +68,13 @@ def _momentum_modes() -> Derivation:
                 -ETA * velocity_next,
                 (BETA * (now - before) - ETA * gradient).subs(now, before - ETA * velocity),
             ),
-            Step("mode", "A frozen mode grows by z a step, z² - (1+β+x)z + β = 0.", (), mode(mode_growth()), sp.Integer(0)),
+            Step(
+                "mode",
+                "A frozen mode grows by z a step, z² - (1+β+x)z + β = 0.",
+                (),
+                mode(mode_growth()),
+                sp.Integer(0),
+            ),
             Step(
                 "slow-mode",
                 "For small x, z - 1 = x/(1-β): the step size η/(1-β).",
@@ -100,7 +106,8 @@ def _momentum_ray() -> Derivation:
     back = c**2 * (m + 1) - second
     earlier_y = y * (1 - m * c * y)
     slow = ETA * KAPPA_HAT * SCALE ** (2 * L - 1) / FRICTION
-    inertial = (L * (1 + BETA) / (2 * ETA * KAPPA_HAT * DEPTH_LESS_ONE**2)) ** (1 / m) * LEFT ** (-1 / DEPTH_LESS_ONE)
+    mass = sp.Symbol("M", positive=True)
+    inertial = (L * mass / (ETA * KAPPA_HAT * DEPTH_LESS_ONE**2)) ** (1 / m) * LEFT ** (-1 / DEPTH_LESS_ONE)
     # 1/y' expanded to first order beyond 1/y, with y' = y(1 + c·y + second·y²)^m.
     curvature = m * (m + 1) / 2 * c**2 - m * second
     ratio = (1 + BETA) / 2 * slow.diff(SCALE) * slow / (FRICTION * slow)
@@ -126,7 +133,7 @@ def _momentum_ray() -> Derivation:
             ),
             Step(
                 "lag",
-                "The next order adds (1+β)/(1-β)·(m+1)/(2m)·ln(1/x) steps, (1+β)/(1-β) times as many as without momentum.",
+                "The next order adds (1+β)/(1-β)·(m+1)/(2m)·ln(1/x) steps, (1+β)/(1-β) times those without momentum.",
                 ("x far below the inertial rate",),
                 curvature / (m * c) ** 2,
                 lag_weight(),
@@ -142,11 +149,10 @@ def _momentum_ray() -> Derivation:
             ),
             Step(
                 "inertial-solution",
-                "Beyond, (1+β)/2·ä = ηκ̂a^(2L-1) is solved by a ∝ s^(-1/(L-1)), s steps before the crash.",
+                "Beyond, Mä = ηκ̂a^(2L-1) with M = (1+β)/2 is solved by a ∝ s^(-1/(L-1)), s steps before the crash.",
                 ("friction is negligible",),
-                (1 + BETA) / 2 * inertial.diff(LEFT, 2),
+                mass * inertial.diff(LEFT, 2),
                 ETA * KAPPA_HAT * inertial ** (2 * L - 1),
-                ranges=BELOW_ONE,
             ),
             Step(
                 "inertial-exponent",
@@ -154,7 +160,6 @@ def _momentum_ray() -> Derivation:
                 ("friction is negligible",),
                 -LEFT * (inertial**L).diff(LEFT) / inertial**L * EXPONENT / 2,
                 sp.Integer(1),
-                ranges=BELOW_ONE,
             ),
         ),
     )
@@ -178,7 +183,14 @@ def _clipping() -> Derivation:
                 (norm + ETA * CLIP) ** 2,
             ),
             Step("linear", "So ‖θ‖ = a + ηct.", (), solution.diff(TIME), ETA * CLIP),
-            Step("power", "and Q ∝ ‖θ‖^L = Θ(t^L), here for L = 3.", ("L = 3",), (ETA * CLIP) ** 3, limit.doit(), shown=limit),
+            Step(
+                "power",
+                "and Q ∝ ‖θ‖^L = Θ(t^L), here for L = 3.",
+                ("L = 3",),
+                (ETA * CLIP) ** 3,
+                limit.doit(),
+                shown=limit,
+            ),
         ),
     )
 
@@ -200,7 +212,13 @@ def _huber() -> Derivation:
                 (KNEE * (error - KNEE / 2)).diff(error),
                 KNEE,
             ),
-            Step("value", "It joins the square at the knee …", (), (KNEE * (error - KNEE / 2)).subs(error, KNEE), KNEE**2 / 2),
+            Step(
+                "value",
+                "It joins the square at the knee …",
+                (),
+                (KNEE * (error - KNEE / 2)).subs(error, KNEE),
+                KNEE**2 / 2,
+            ),
             Step(
                 "deep",
                 "The flow is ȧ = ηδκ̂a^(L-1); for L > 2 it blows up as a = ((L-2)ηδκ̂s)^(-1/(L-2)).",

@@ -89,3 +89,23 @@ def test_torch_adam_takes_the_predicted_steps(depth):
         optimiser.step()
         moved.append(weights[0].item() - before)
     assert np.array(moved) / 1e-2 == pytest.approx(AdamLaw(depth).step_ratio(200), rel=1e-9)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_scale_path_is_torch_adam_on_the_ray(depth):
+    """One weight whose gradient is its own (2L-1)-th power, from 1 on."""
+    weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([weight], lr=1.0, eps=0, betas=(0.9, 0.99))
+    path = []
+    for _ in range(100):
+        path.append(weight.item())
+        weight.grad = -(weight.detach() ** (2 * depth - 1))
+        optimiser.step()
+    assert AdamLaw(depth).scale_path(100, 0.9, 0.99) == pytest.approx(np.array(path), rel=1e-9)
+
+
+def test_scale_path_ends_in_steps_of_one():
+    """Long after 1/(1-β₂) steps the steps are 1 + k(1/(1-β₂) - 1/(1-β₁))/path, k = 2L-1."""
+    path = AdamLaw(3).scale_path(4000, 0.9, 0.99)
+    # The next order is the square of the correction, .09.
+    assert path[-1] - path[-2] == pytest.approx(1 + 5 * (99 - 9) / path[-1], abs=0.01)

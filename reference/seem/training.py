@@ -1,6 +1,5 @@
 """The training loop: steps, readings on a tightening schedule, forecasts written first, resume, divergence."""
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seem.agents.common import load_state, state_of
-from seem.agents.sac import SAC
+from seem.agents.sac import SAC, SACConfig
 from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
@@ -77,6 +76,19 @@ def train(
     if finished is None or finished["key"] != key:
         raise InputError(ANOTHER_RUN.format(folder))
     return finished
+
+
+def why_no_law(agent: TD3Config | SACConfig) -> str | None:
+    """Why readings do not forecast the crash of an agent's critics, or None where they do.
+
+    Args:
+        agent: Configuration of the agent.
+    """
+    if agent.critic_optimiser != "sgd" or agent.momentum > 0:
+        return "the law of a finite crash step is of plain gradient descent"
+    if agent.target_rate < 1 or agent.target_interval > 1:
+        return "the law assumes targets that are copied at every step"
+    return None
 
 
 class Run:
@@ -175,18 +187,18 @@ class Run:
         self.next_reading = self.step + self._steps_until_next_reading(made)
 
     def _forecast(self) -> Forecast:
-        settings = self.config.agent
-        if settings.critic_optimiser != "sgd" or settings.momentum > 0:
-            return refuse(self.step, "the law of a finite crash step is of plain gradient descent")
-        if settings.target_rate < 1 or settings.target_interval > 1:
-            return refuse(self.step, "the law assumes targets that are copied at every step")
+        reason = why_no_law(self.config.agent)
+        if reason is not None:
+            return refuse(self.step, reason)
         return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:
         """At most the interval; doubling from the start on; no mode doubles unread; a share of what threatens first."""
-        longest = min(self.config.reading_interval, self.step, steps_to_doubling(self.readings))
+        longest = min(self.config.reading_interval, max(self.step, 1))
+        if why_no_law(self.config.agent) is not None:
+            return longest
         remaining = min(made.earliest - self.step, steps_to_overshoot(self.readings))
-        return max(1, int(min(longest, self.config.tightening * remaining)))
+        return max(1, int(min(longest, steps_to_doubling(self.readings), self.config.tightening * remaining)))
 
     def _checkpoint(self) -> None:
         tensors, counters = state_of(self.agent)

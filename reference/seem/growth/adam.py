@@ -20,8 +20,8 @@ class AdamLaw(PowerOfTime):
     Raises:
         InputError: On a depth below 1.
 
-    Source: paper, Adam theorem (recalled; abstract printed); that P counts the parameters with a
-    non-zero gradient only is derived.
+    Source: paper, Adam theorem (recalled; abstract printed); that P counts only the parameters whose
+    gradient keeps its sign is derived.
 
     Example:
         >>> AdamLaw(depth=3).exponent
@@ -35,7 +35,8 @@ class AdamLaw(PowerOfTime):
 
         Args:
             lr: Adam's learning rate.
-            parameters: Number P of parameters with a non-zero gradient.
+            parameters: Number P of parameters whose gradient keeps its sign: in general the sum of the squared
+                mean signs. A parameter without gradient, or whose sign keeps flipping, does not count.
 
         Returns:
             Norm gained a step.
