@@ -18,6 +18,8 @@ from seem.spectrum import alignment, eigenvalues, seem_matrix
 
 OVERFLOW = 1e60
 """A run ends here: far past every law's window, and squares of Q still fit into float64."""
+FROZEN = 0.98
+"""Least |mean sign| of a frozen gradient: rare flips may be large ones, which Adam's ratio weighs fully."""
 READ_EVERY = 25
 """Steps between readings of the alignment."""
 
@@ -66,8 +68,9 @@ class Trace:
         read_at: Steps of the alignment readings.
         aligned: Cosine between -Φᵀu and θ there.
         active: Parameters with a non-zero gradient at the last step.
-        frozen: Parameters whose gradient keeps its sign in the second half: the sum of squared mean signs.
-        held: The same when a vanished gradient leaves the last sign in force, as Lion's memory does.
+        frozen: Parameters whose gradient keeps one sign in the second half, but for one step in a hundred.
+        held: Sum of the squared mean signs in the second half, a vanished gradient leaving its last sign in
+            force as Lion's memory does.
         crashed: Whether Q passed `OVERFLOW` before the steps ran out.
     """
 
@@ -200,10 +203,9 @@ class Signs:
             self.steps += 1
 
     def counts(self) -> tuple[int, int]:
-        """Sums of the squared mean signs, rounded: how many parameters move as if their sign were frozen."""
-        means = (total / max(self.steps, 1) for total in (self.plain, self.held))
-        frozen, held = (round(mean.square().sum().item()) for mean in means)
-        return frozen, held
+        """How many signs are frozen, and the rounded sum of the squared mean held signs."""
+        plain, held = (total / max(self.steps, 1) for total in (self.plain, self.held))
+        return int((plain.abs() >= FROZEN).sum()), round(held.square().sum().item())
 
 
 def train(critic: Critic, problem: Problem, rule: Rule, steps: int) -> Trace:

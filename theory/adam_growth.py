@@ -86,7 +86,8 @@ def _norm() -> Derivation:
             ),
             Step(
                 "mean-signs",
-                "In general P is the sum of the squared mean signs: 1 for a frozen sign, 0 for one that keeps flipping.",
+                "For steps of lr times a sign P is the sum of the squared mean signs: 1 for a frozen one, 0 for one "
+                "that keeps flipping.",
                 ("mean signs s over the time t",),
                 LR**2 * means.dot(means),
                 mean_slope.doit(),

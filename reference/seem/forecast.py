@@ -177,7 +177,7 @@ def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
 
 
 def steps_to_doubling(histories: Sequence[Sequence[Reading]]) -> float:
-    """Steps in which the fastest mode, or the TD error itself, doubles at the last readings' rate.
+    """Steps in which a critic's TD error doubles at the last readings' growth.
 
     Args:
         histories: For each critic its readings, oldest first.
@@ -185,9 +185,8 @@ def steps_to_doubling(histories: Sequence[Sequence[Reading]]) -> float:
     Returns:
         Steps from the last reading; infinity when nothing grows.
     """
-    latest = [history[-1] for history in histories if history]
-    gain = max((max(r.excitation_gain, r.overshoot_gain, r.growth) for r in latest), default=1.0)
-    return math.log(DOUBLING) / math.log(gain) if gain > 1 else math.inf
+    growth = max((history[-1].growth for history in histories if history), default=1.0)
+    return math.log(DOUBLING) / math.log(growth) if growth > 1 else math.inf
 
 
 def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:
@@ -197,14 +196,11 @@ def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:
         histories: For each critic its readings, oldest first.
 
     Returns:
-        Steps from the last reading; 0 when it overshoots already, infinity when nothing grows.
+        Steps from the last reading; infinity when nothing grows, or when it overshoots already.
     """
-    pairs = [history[-2:] for history in histories if len(history) >= 2]
     remaining = math.inf
-    for before, now in pairs:
+    for before, now in (history[-2:] for history in histories if len(history) >= 2):
         old, new = (-reading.step_size * reading.trailing for reading in (before, now))
-        if new >= 2:
-            return 0.0
-        if 0 < old < new:
+        if 0 < old < new < 2:
             remaining = min(remaining, math.log(2 / new) / math.log(new / old) * (now.step - before.step))
     return remaining

@@ -193,7 +193,7 @@ class Run:
         return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:
-        """At most the interval; doubling from the start on; no mode doubles unread; a share of what threatens first."""
+        """At most the interval; doubling from the start on; u never doubles unread; a share of what threatens first."""
         longest = min(self.config.reading_interval, max(self.step, 1))
         if why_no_law(self.config.agent) is not None:
             return longest

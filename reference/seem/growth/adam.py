@@ -35,8 +35,8 @@ class AdamLaw(PowerOfTime):
 
         Args:
             lr: Adam's learning rate.
-            parameters: Number P of parameters whose gradient keeps its sign: in general the sum of the squared
-                mean signs. A parameter without gradient, or whose sign keeps flipping, does not count.
+            parameters: Number P of parameters whose gradient keeps its sign. One without gradient, or whose sign
+                keeps flipping, does not count.
 
         Returns:
             Norm gained a step.
