@@ -96,10 +96,9 @@ def _medians(rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
         limit = LIMITS.get(fraction)
         inside = f", {sum(abs(e['crash']) <= limit for e in errors)} within {limit:.0%}" if limit else ""
         covered = float(np.mean([error["covered"] for error in errors])) if errors else float("nan")
-        lines.append(
-            f"- at {fraction:.0%} of the run: median |error| {middle:.1%}, worst "
-            f"{'none made' if worst > 10 else f'{worst:.1%}'}{inside}; the interval covers {covered:.0%} of {len(errors)}"
-        )
+        extreme = "no forecast at all" if worst > 10 else f"{worst:.1%}"
+        line = f"- at {fraction:.0%} of the run: median |error| {middle:.1%}, worst {extreme}{inside}"
+        lines.append(f"{line}; the interval covers {covered:.0%} of {len(errors)}")
     return lines
 
 

@@ -1,0 +1,40 @@
+"""Every published number follows from the recorded runs, whose files are unchanged."""
+
+import json
+from pathlib import Path
+
+import forecast_errors
+import pytest
+from growth_verdicts import judge, summarise
+from verdicts import as_json
+
+from seem.records import digest, parse_json
+
+RECORDED = Path(__file__).parent / "recorded"
+WINDOWS = RECORDED / "d4rl-v0-windows"
+STUDIES = sorted(path.parent for path in WINDOWS.glob("*/summary.json"))
+
+
+def test_recorded_verdicts_follow_from_recorded_rows():
+    summary = parse_json((RECORDED / "hopper-embedded" / "summary.json").read_text())
+    assert as_json(judge(summary["rows"])) == summary["claims"]
+
+
+def test_there_are_recorded_studies_of_real_rows():
+    assert {path.name.split("-")[0] for path in STUDIES} == {"hopper", "walker2d", "halfcheetah"}
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_summary_follows_from_the_runs(study):
+    summary = parse_json((study / "summary.json").read_text())
+    for folder, sha256 in summary["runs_sha256"].items():
+        assert digest((study / "runs" / folder / "outcome.json").read_bytes()) == sha256
+    rows = summarise(forecast_errors.plain_cells(study))
+    assert json.loads(json.dumps(rows)) == json.loads(json.dumps(summary["rows"]))
+    assert as_json(judge(rows)) == summary["claims"]
+
+
+def test_published_table_follows_from_the_runs(tmp_path, capsys):
+    forecast_errors.main(forecast_errors.Options(studies=tuple(STUDIES), out=tmp_path))
+    assert (tmp_path / "forecast_errors.md").read_text() == (WINDOWS / "forecast_errors.md").read_text()
+    assert capsys.readouterr().out.startswith("| study |")
