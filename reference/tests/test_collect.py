@@ -14,20 +14,10 @@ import torch
 from seem.agents.sac import SAC, SACConfig
 from seem.datasets import collect as module
 from seem.datasets import read_d4rl
-from seem.datasets.collect import (
-    TASKS,
-    CollectConfig,
-    Rows,
-    Step,
-    collect,
-    main,
-    make_env,
-    rollout,
-    statistics,
-    train,
-)
+from seem.datasets.collect import TASKS, CollectConfig, collect, main, train
 from seem.datasets.dataset import EMBEDDED
 from seem.datasets.hashes import sha256_of
+from seem.datasets.rollout import Rows, Step, make_env, rollout, statistics
 from seem.errors import InputError
 from seem.networks import MLPConfig
 
