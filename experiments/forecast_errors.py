@@ -55,7 +55,7 @@ def main(options: Options) -> int:
     Returns:
         0.
     """
-    named = [(study.name, cell) for study in options.studies if study.is_dir() for cell in plain_cells(study)]
+    named = [(study.name, cell) for study in sorted(options.studies) if study.is_dir() for cell in plain_cells(study)]
     if not named:
         raise InputError("no study was given: pass output folders of verify_growth.py with --studies")
     out = make_folder(options.out)
