@@ -15,7 +15,7 @@ from seem.agents.sac import SAC, SACConfig
 from seem.datasets import collect as module
 from seem.datasets import read_d4rl
 from seem.datasets.collect import TASKS, CollectConfig, collect, main, train
-from seem.datasets.dataset import EMBEDDED
+from seem.datasets.dataset import EMBEDDED, load
 from seem.datasets.hashes import sha256_of
 from seem.datasets.rollout import Rows, Step, make_env, rollout, statistics
 from seem.errors import InputError
@@ -60,7 +60,7 @@ def test_layout_is_d4rls(medium):
     }
     assert arrays["terminals"][-1] ^ arrays["timeouts"][-1]
     assert len(read_d4rl(medium)) == rows - 1 - arrays["timeouts"][:-1].sum()
-    assert attributes["label"] == "collected (made by this project)"
+    assert attributes["label"] == load(medium).label == "collected (made by this project)"
     assert (attributes["command"], attributes["env_id"], attributes["level"]) == ("the command", "Hopper-v4", "medium")
     assert attributes["seed"] == 0
     assert attributes["version_torch"] == torch.__version__

@@ -10,6 +10,7 @@ from seem.transitions import Transitions
 
 EMBEDDED = Path(__file__).parent / "embedded"
 WINDOWS = "D4RL v0 windows"
+COLLECTED = "collected (made by this project)"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Dataset:
     Attributes:
         name: The data set's D4RL name, or the file's name without its suffix.
         label: ``D4RL <name>`` where the hash is the pinned one, ``D4RL v0 windows``, ``surrogate``,
-            ``embedded (made by this project)``, or ``unverified file <file name>``.
+            ``embedded (made by this project)``, ``collected (made by this project)``, or ``unverified file <file name>``.
         path: The file that was read.
         sha256: The file's SHA-256, 64 hexadecimal digits.
         transitions: What it holds, float32 on the CPU.
@@ -48,7 +49,7 @@ def load(path: Path, name: str | None = None) -> Dataset:
     """
     with open_hdf5(path) as file:
         attributes = {
-            key: str(file.attrs[key]) for key in ("WARNING", "source_dataset", "changes") if key in file.attrs
+            key: str(file.attrs[key]) for key in ("WARNING", "source_dataset", "changes", "label") if key in file.attrs
         }
     digest = sha256_of(path)
     check_sums(path, digest)
@@ -64,6 +65,8 @@ def _unpinned_label(path: Path, attributes: dict[str, str]) -> str:
         return "surrogate"
     if folder.resolve() == EMBEDDED.resolve():
         return "embedded (made by this project)"
+    if attributes.get("label") == COLLECTED:
+        return COLLECTED
     source = attributes.get("source_dataset", "")
     of_windows = source.startswith("D4RL") and "-v0" in source and "window" in attributes.get("changes", "")
     return WINDOWS if of_windows or folder.name == "d4rl-v0-windows" else f"unverified file {path.name}"
