@@ -20,7 +20,8 @@ class Dataset:
     Attributes:
         name: The data set's D4RL name, or the file's name without its suffix.
         label: ``D4RL <name>`` where the hash is the pinned one, ``D4RL v0 windows``, ``surrogate``,
-            ``embedded (made by this project)``, ``collected (made by this project)``, or ``unverified file <file name>``.
+            ``embedded (made by this project)``, ``collected (made by this project)``, or
+            ``unverified file <file name>``.
         path: The file that was read.
         sha256: The file's SHA-256, 64 hexadecimal digits.
         transitions: What it holds, float32 on the CPU.
