@@ -74,7 +74,7 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
     """
     latest = [history[-1] for history in histories if history and history[-1].step == step]
     if not latest:
-        return _none(step, "the kernel has overflowed: the critic has already blown up", None)
+        return refuse(step, "the kernel has overflowed: the critic has already blown up")
     fastest = max(latest, key=lambda reading: reading.leading)
     stiffest = max(latest, key=lambda reading: reading.overshoot_gain)
     law = SGDLaw(depth)
@@ -87,9 +87,9 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
             f"the step size overshoots (gain {stiffest.overshoot_gain:.2f} a step), below the threshold 2L "
             "past which the law has no recovery"
         )
-        return _none(step, reason, "overshoot")
+        return refuse(step, reason, "overshoot")
     if not fastest.leading > 0:
-        return _none(step, "SEEM is not positive: no mode excites itself", None)
+        return refuse(step, "SEEM is not positive: no mode excites itself")
     law_steps = law.steps_to_overflow(fastest.rate, log_room)
     slope_steps = _slope_steps(_fastest_rates(histories))
     # The slope is of continuous time; the lag of the discrete last steps is the law's.
@@ -97,14 +97,15 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
     return _between(step, law_steps, slope_steps + max(lag, 0.0), "self-excitation")
 
 
-def refuse(step: int, reason: str) -> Forecast:
+def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Forecast:
     """A forecast of no crash, with the reason why none is made.
 
     Args:
         step: Critic steps taken now.
         reason: Why the law does not apply.
+        mechanism: What grows all the same, or None.
     """
-    return _none(step, reason, None)
+    return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
 
 
 def _fastest_rates(histories: Sequence[Sequence[Reading]]) -> list[tuple[int, float]]:
@@ -141,10 +142,6 @@ def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechani
         mechanism=mechanism,
         reason=None,
     )
-
-
-def _none(step: int, reason: str, mechanism: Mechanism | None) -> Forecast:
-    return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
 
 
 def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
