@@ -1,0 +1,217 @@
+r"""Many perceptrons of one shape in one program: batched products, a hand-written backward pass, flat storage.
+
+On a small critic the arithmetic of a training step is a few batched matrix products; what costs the rest is
+the bookkeeping of every module, gradient and parameter for itself. Here K networks are one batch, all their
+parameters one tensor, and their gradients another, so that an optimiser's step or a blended target is one
+operation and nothing is allocated twice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seem.errors import InputError
+from seem.networks import ACTIVATIONS, MLP
+
+aten = torch.ops.aten
+DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    # Each takes the derivative by the activation's output, its input, and its output.
+    "relu": lambda delta, _, after: aten.threshold_backward(delta, after, 0),
+    "leaky_relu": lambda delta, before, _: aten.leaky_relu_backward(delta, before, 0.01, False),
+    "tanh": lambda delta, _, after: aten.tanh_backward(delta, after),
+    "gelu": lambda delta, before, _: aten.gelu_backward(delta, before),
+    "silu": lambda delta, before, _: aten.silu_backward(delta, before),
+    "elu": lambda delta, before, _: aten.elu_backward(delta, 1.0, 1.0, 1.0, False, before),
+    "identity": lambda delta, before, after: delta,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Views of one layer's parameters in a flat tensor; None where the layer has none.
+
+    Attributes:
+        weight: Shape (K, fan_out, fan_in).
+        bias: Shape (K, 1, fan_out).
+        gain: LayerNorm's gain, shape (K, 1, fan_out).
+        shift: LayerNorm's shift, shape (K, 1, fan_out).
+    """
+
+    weight: Float[Tensor, "K fan_out fan_in"]
+    bias: Float[Tensor, "K 1 fan_out"] | None
+    gain: Float[Tensor, "K 1 fan_out"] | None
+    shift: Float[Tensor, "K 1 fan_out"] | None
+
+    def every(self, number: int) -> "Layer":
+        """The parameters of each ``number``-th network, from the first on."""
+        parts = (None if part is None else part[::number] for part in (self.bias, self.gain, self.shift))
+        return Layer(self.weight[::number], *parts)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the backward pass needs of one layer's forward pass.
+
+    Attributes:
+        inputs: The layer's input, shape (K, N, fan_in).
+        before: Input of the activation; the output itself at the last layer.
+        after: Output of the activation.
+        normal: LayerNorm's input, normalised output, mean and inverse deviation; None without LayerNorm.
+    """
+
+    inputs: Tensor
+    before: Tensor
+    after: Tensor
+    normal: tuple[Tensor, Tensor, Tensor, Tensor] | None
+
+
+class StackedMLP:
+    """K perceptrons of one shape.
+
+    Args:
+        networks: Perceptrons of the same configuration and sizes, with LayerNorm or without normalisation;
+            their parameters are copied.
+
+    Raises:
+        InputError: When the networks differ in shape or are normalised in another way.
+    """
+
+    def __init__(self, networks: Sequence[MLP]) -> None:
+        first = networks[0]
+        self.config, self.count = first.config, len(networks)
+        linears = _linears(first)
+        self.sizes = [linear.in_features for linear in linears] + [linears[-1].out_features]
+        if first.config.normalisation not in ("none", "layer"):
+            raise InputError(
+                f"stacked networks have LayerNorm or no normalisation, not {first.config.normalisation!r}: "
+                "train this one by itself"
+            )
+        if any(n.config != first.config or _linears(n)[0].in_features != self.sizes[0] for n in networks):
+            raise InputError("stacked networks have one shape: stack networks of the same configuration")
+        self.activation, self.derivative = ACTIVATIONS[self.config.activation], DERIVATIVES[self.config.activation]
+        like = linears[0].weight
+        total = self.count * sum(parameter.numel() for parameter in first.parameters())
+        self.parameters = torch.zeros(total, dtype=like.dtype, device=like.device)
+        self.layers = self.views(self.parameters)
+        self.load(networks)
+
+    def views(self, flat: Float[Tensor, " total"]) -> list[Layer]:
+        """The layers' views of a flat tensor: of the parameters, their gradients, or an optimiser's moments."""
+        used = 0
+
+        def take(*shape: int) -> Tensor:
+            nonlocal used
+            size = self.count * torch.Size(shape).numel()
+            used += size
+            return flat[used - size : used].view(self.count, *shape)
+
+        layers = []
+        for number, (fan_in, fan_out) in enumerate(pairwise(self.sizes), start=1):
+            affine = self.config.is_normalised(number) and self.config.affine
+            weight = take(fan_out, fan_in)
+            bias = take(1, fan_out) if self.config.bias else None
+            gain, shift = (take(1, fan_out), take(1, fan_out)) if affine else (None, None)
+            layers.append(Layer(weight, bias, gain, shift))
+        return layers
+
+    @torch.no_grad()
+    def load(self, networks: Sequence[MLP]) -> None:
+        """Copy the networks' parameters into the stack."""
+        for index, network in enumerate(networks):
+            for mine, theirs in self._pairs(index, network):
+                mine.copy_(theirs)
+
+    @torch.no_grad()
+    def store(self, index: int, network: MLP) -> None:
+        """Copy one member's parameters into a network of its shape."""
+        for mine, theirs in self._pairs(index, network):
+            theirs.copy_(mine)
+
+    def _pairs(self, index: int, network: MLP) -> list[tuple[Tensor, Tensor]]:
+        pairs = []
+        for number, layer in enumerate(self.layers):
+            linear = _linears(network)[number]
+            norm = network.norms[number] if number < len(network.norms) else None
+            wanted = (linear.weight, linear.bias, getattr(norm, "weight", None), getattr(norm, "bias", None))
+            for mine, theirs in zip((layer.weight, layer.bias, layer.gain, layer.shift), wanted, strict=True):
+                if mine is not None and theirs is not None:
+                    pairs.append((mine[index].view(theirs.shape), theirs))
+        return pairs
+
+    def forward(self, x: Float[Tensor, "K N inputs"], *, every: int = 1) -> tuple[Tensor, list[Trace]]:
+        """Outputs of the networks, and what `backward` needs.
+
+        Args:
+            x: Inputs, shape (K, N, inputs), or (K / every, N, inputs).
+            every: Evaluate only each ``every``-th network, from the first on.
+
+        Returns:
+            Outputs, shape (K / every, N, outputs), and one trace a layer.
+        """
+        traces: list[Trace] = []
+        for number, layer in enumerate(self.layers, start=1):
+            layer = layer.every(every)
+            weight = layer.weight.mT
+            before = torch.bmm(x, weight) if layer.bias is None else torch.baddbmm(layer.bias, x, weight)
+            normal = None
+            if self.config.is_normalised(number):
+                raw = before
+                before, mean, deviation = aten.native_layer_norm(raw, raw.shape[-1:], None, None, self.config.epsilon)
+                normal = (raw, before, mean, deviation)
+                if layer.gain is not None and layer.shift is not None:
+                    before = torch.addcmul(layer.shift, before, layer.gain)
+            after = before if number == self.config.depth else self.activation(before)
+            traces.append(Trace(x, before, after, normal))
+            x = after
+        return x, traces
+
+    def backward(
+        self,
+        delta: Float[Tensor, "K N outputs"],
+        traces: list[Trace],
+        gradient: list[Layer] | None,
+        *,
+        every: int = 1,
+        inputs: bool = False,
+    ) -> Tensor | None:
+        """Derivatives of a sum of losses by the parameters, and by the inputs where they are wanted.
+
+        Args:
+            delta: Derivative by the outputs.
+            traces: What `forward` gave.
+            gradient: Views that are overwritten with the derivatives by the parameters; None skips them.
+            every: As in `forward`; only with ``gradient`` None unless 1.
+            inputs: Whether the derivative by the inputs is wanted.
+
+        Returns:
+            The derivative by the inputs, shape (K, N, inputs), or None.
+        """
+        for number in range(self.config.depth, 0, -1):
+            layer, trace = self.layers[number - 1].every(every), traces[number - 1]
+            if number < self.config.depth:
+                delta = self.derivative(delta, trace.before, trace.after)
+            out = None if gradient is None else gradient[number - 1]
+            if trace.normal is not None:
+                raw, standard, mean, deviation = trace.normal
+                if layer.gain is not None:
+                    if out is not None and out.gain is not None and out.shift is not None:
+                        torch.sum(delta * standard, 1, keepdim=True, out=out.gain)
+                        torch.sum(delta, 1, keepdim=True, out=out.shift)
+                    delta = delta * layer.gain
+                shape, wanted = raw.shape[-1:], [True, False, False]
+                delta = aten.native_layer_norm_backward(delta, raw, shape, mean, deviation, None, None, wanted)[0]
+            if out is not None:
+                torch.bmm(delta.mT, trace.inputs, out=out.weight)
+                if out.bias is not None:
+                    torch.sum(delta, 1, keepdim=True, out=out.bias)
+            if number > 1 or inputs:
+                delta = torch.bmm(delta, layer.weight)
+        return delta if inputs else None
+
+
+def _linears(network: MLP) -> list[nn.Linear]:
+    return [linear for linear in network.linears if isinstance(linear, nn.Linear)]
