@@ -25,6 +25,20 @@ def properties(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Make known mistakes in the implementation and demand that the properties notice."""
+    install(session, "test")
+    session.run("python", "-m", "properties.mutants.run", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Mutate the core with mutmut and demand a score of 95 % (about half an hour)."""
+    install(session, "test", "mutation")
+    session.run("python", "-m", "properties.mutants.general", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run everything that the README's test command runs."""
     install(session, "test")

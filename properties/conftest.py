@@ -1,9 +1,20 @@
-"""Profiles of the suite and one torch thread a worker."""
+"""Profiles of the suite, one torch thread a worker, and the critic that SEEM_CRITIC names.
+
+With SEEM_CRITIC set only that critic's properties run; their table is printed at the end.
+"""
 
 import os
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from properties.subject import VARIABLE, load
+from properties.subject_report import from_properties, tables
+from seem.errors import InputError
+
+SUBJECT_TESTS = Path(__file__).with_name("test_subject.py")
 
 torch.set_num_threads(1)
 # No deadline: a busy machine is not a counterexample.
@@ -12,3 +23,29 @@ settings.register_profile("ci", max_examples=50, derandomize=True, database=None
 settings.register_profile("dev", max_examples=200, **slow)
 settings.register_profile("nightly", max_examples=10_000, **slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config):
+    if critic := os.environ.get(VARIABLE):
+        try:
+            load(critic)
+        except InputError as error:
+            pytest.exit(str(error), returncode=2)
+
+
+def pytest_ignore_collect(collection_path, config):
+    chosen = collection_path.is_dir() or collection_path == SUBJECT_TESTS
+    return True if os.environ.get(VARIABLE) and not chosen else None
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    verdicts = [
+        verdict
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for verdict in from_properties(report.user_properties)
+    ]
+    if verdicts:
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(tables(verdicts))

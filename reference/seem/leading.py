@@ -35,6 +35,7 @@ SMALLEST_ITERATIVE = 64
 
 Method = Literal["iterative", "dense"]
 Vector = NDArray[np.float64]
+Product = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,26 @@ def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted:
     return found and replace(found, value=found.value * scale, others_below=found.others_below * scale)
 
 
+def leading_of_operator(
+    product: Product, transposed: Product, rows: int, norm: float, *, start: Vector | None = None, wanted: int = WANTED
+) -> Leading | None:
+    """The leading eigenvalue of a matrix that is only known by its products.
+
+    Args:
+        product: A times a vector (M,) or a block of vectors (M, k), float64.
+        transposed: Aᵀ times a block of vectors.
+        rows: M, at least 64.
+        norm: ‖A‖_F.
+        start: What an earlier, similar matrix gave as ``start``.
+        wanted: Eigenvalues that are split off; more of them leave a smaller rest, and certify more.
+
+    Returns:
+        The eigenvalue with its certificate, or None when it cannot be certified: there is no dense way out.
+    """
+    split = split_off(product, rows, norm, start=start, wanted=wanted)
+    return split and certify(split, norm, transposed(split.basis).T)
+
+
 @dataclass(frozen=True)
 class Split:
     """An invariant subspace of a matrix: AQ = QT + R.
@@ -129,7 +150,7 @@ class Split:
 
 
 def split_off(
-    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    product: Product,
     rows: int,
     norm: float,
     *,

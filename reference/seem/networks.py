@@ -1,4 +1,4 @@
-"""Critics and actors: multi-layer perceptrons of any depth, with or without LayerNorm.
+"""Critics and actors: multi-layer perceptrons of any depth, with or without a normalisation.
 
 The depth L counts weight matrices: L = 3 is two hidden layers and a head, L = 1 a linear function.
 """
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from seem.errors import InputError
+from seem.normalisation import build, check, parametrise, parse
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -37,10 +38,13 @@ class MLPConfig:
         width: Units of each hidden layer.
         activation: A key of `ACTIVATIONS`.
         bias: Whether linear layers have biases.
-        normalisation: "layer" puts LayerNorm before the non-linearity (pre-activation), "none" nothing.
+        normalisation: A kind of `seem.normalisation.NORMALISATIONS`: "layer" (LayerNorm), "rms" (RMSNorm), "group"
+            (GroupNorm; "group:8" has 8 groups), "batch" (BatchNorm) and "scale" (LayerScale; "scale:0.1" starts at
+            0.1) act on the pre-activation, before the non-linearity; "weight" (WeightNorm) and "spectral" (spectral
+            norm) on the weights; "none" is nothing.
         normalised_layers: Hidden layers (1 to L - 1) that are normalised; None means all of them.
-        affine: Whether LayerNorm has a learnable gain and shift.
-        epsilon: Added to LayerNorm's variance.
+        affine: Whether LayerNorm, RMSNorm, GroupNorm and BatchNorm have a learnable gain (and shift, RMSNorm apart).
+        epsilon: Added to the variance (RMSNorm: the mean square) of those four.
 
     Raises:
         InputError: When a value is impossible.
@@ -50,7 +54,7 @@ class MLPConfig:
     width: int = 256
     activation: str = "relu"
     bias: bool = True
-    normalisation: Literal["none", "layer"] = "none"
+    normalisation: str = "none"
     normalised_layers: tuple[int, ...] | None = None
     affine: bool = True
     epsilon: float = 1e-5
@@ -64,25 +68,29 @@ class MLPConfig:
             raise InputError(f"width {self.width} is impossible: pass a width of 1 or more")
         if self.activation not in ACTIVATIONS:
             raise InputError(f"unknown activation {self.activation!r}: choose one of {', '.join(ACTIVATIONS)}")
-        if self.normalisation not in ("none", "layer"):
-            raise InputError(f"unknown normalisation {self.normalisation!r}: choose none or layer")
         if not self.epsilon >= 0:
-            raise InputError(f"LayerNorm epsilon {self.epsilon} is impossible: pass a number of 0 or more")
+            raise InputError(f"epsilon {self.epsilon} is impossible: pass a number of 0 or more")
+        check(self.normalisation, self.width, self.affine, self.epsilon)
         if any(not 1 <= layer < self.depth for layer in self.normalised_layers or ()):
             raise InputError(
                 f"normalised layers {self.normalised_layers} do not fit depth {self.depth}: "
                 f"hidden layers are numbered 1 to {self.depth - 1}"
             )
 
+    @property
+    def kind(self) -> str:
+        """The normalisation without its option: "group" for "group:8"."""
+        return parse(self.normalisation)[0]
+
     def is_normalised(self, layer: int) -> bool:
-        """Whether hidden layer ``layer`` (1 to L - 1) has a LayerNorm before its non-linearity."""
-        if self.normalisation == "none" or not 1 <= layer < self.depth:
+        """Whether hidden layer ``layer`` (1 to L - 1) is normalised."""
+        if self.kind == "none" or not 1 <= layer < self.depth:
             return False
         return self.normalised_layers is None or layer in self.normalised_layers
 
 
 class MLP(nn.Module):
-    r"""A perceptron :math:`h_l = \sigma(\mathrm{LN}(W_l h_{l-1} + b_l))`, :math:`f = W_L h_{L-1} + b_L`.
+    r"""A perceptron :math:`h_l = \sigma(\mathrm{norm}(W_l h_{l-1} + b_l))`, :math:`f = W_L h_{L-1} + b_L`.
 
     Weights and biases are drawn from torch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), with the
     given CPU generator, so a seed gives the same network on every device.
@@ -110,15 +118,15 @@ class MLP(nn.Module):
         self.config = config
         self.activation = ACTIVATIONS[config.activation]
         sizes = [inputs, *[config.width] * (config.depth - 1), outputs]
-        self.linears = nn.ModuleList(
-            _drawn_linear(fan_in, fan_out, config.bias, generator, dtype, device) for fan_in, fan_out in pairwise(sizes)
-        )
-        self.norms = nn.ModuleList(
-            nn.LayerNorm(config.width, eps=config.epsilon, elementwise_affine=config.affine, dtype=dtype, device=device)
-            if config.is_normalised(layer)
-            else nn.Identity()
-            for layer in range(1, config.depth)
-        )
+        # Built in float64 on the CPU and then moved: a seed gives one network on every device and in every dtype.
+        linears = [_drawn_linear(fan_in, fan_out, config.bias, generator) for fan_in, fan_out in pairwise(sizes)]
+        norms = []
+        for layer, linear in enumerate(linears[:-1], start=1):
+            normalisation = config.normalisation if config.is_normalised(layer) else "none"
+            norms.append(build(normalisation, config.width, config.affine, config.epsilon))
+            parametrise(normalisation, linear)
+        self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
         """Outputs of the network, one row per input row."""
@@ -127,14 +135,11 @@ class MLP(nn.Module):
         return self.linears[-1](x)
 
 
-def _drawn_linear(
-    fan_in: int, fan_out: int, bias: bool, generator: torch.Generator, dtype: torch.dtype, device: torch.device | str
-) -> nn.Linear:
-    linear = cast(nn.Linear, skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype, device=device))
+def _drawn_linear(fan_in: int, fan_out: int, bias: bool, generator: torch.Generator) -> nn.Linear:
+    linear = cast(nn.Linear, skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=torch.float64))
     bound = 1 / math.sqrt(fan_in)
     with torch.no_grad():
         for parameter in linear.parameters():
-            # Drawn in float64 on the CPU: one seed means one network, whatever its dtype and device.
             drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * (2 * bound) - bound
             parameter.copy_(drawn)
     return linear

@@ -221,7 +221,7 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
         outcome = parse_json(path.read_text())
         seal = outcome.pop("seal")
         expected = outcome["sha256"].items()
-        changed = [n for n, sha in expected if not (folder / n).exists() or digest((folder / n).read_bytes()) != sha]
+        changed = [n for n, sha in expected if not (folder / n).is_file() or digest((folder / n).read_bytes()) != sha]
         changed += [path.name] if digest(canonical_json(outcome)) != seal else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error

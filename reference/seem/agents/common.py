@@ -59,6 +59,8 @@ def check_optimiser(name: str, lr: float, momentum: float = 0.0) -> None:
 def blend(target: nn.Module, source: nn.Module, rate: float) -> None:
     """Move ``target``'s parameters towards ``source``'s: θ' ← (1 - τ)θ' + τθ.
 
+    Buffers (BatchNorm's statistics, the spectral norm's vectors) have no mean of their own: they are copied.
+
     Args:
         target: What moves, in place.
         source: What it follows; a module of the same shape.
@@ -69,6 +71,9 @@ def blend(target: nn.Module, source: nn.Module, rate: float) -> None:
             moved.copy_(followed)
         elif rate > 0:  # 0 times an overflowed source would be nan
             moved.mul_(1 - rate).add_(followed, alpha=rate)
+    for moved, followed in zip(target.buffers(), source.buffers(), strict=True):
+        if rate > 0:
+            moved.copy_(followed)
 
 
 def critic_values(critics: Iterable[nn.Module], observations: Tensor, actions: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float32, Shaped
 from seem.errors import InputError
 from seem.transitions import Transitions
 
-MATRICES = ("observations", "actions")
+MATRICES = ("observations", "actions", "next_observations")
 FLAGS = ("terminals", "timeouts")
-REQUIRED = (*MATRICES, "rewards", "terminals")
+REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 
 ACTION_TOLERANCE = 1e-6
@@ -89,7 +89,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         The open file.
 
     Raises:
-        InputError: When the path is missing, a folder, not permitted, not HDF5, truncated or damaged.
+        InputError: When the path is missing, a folder, not permitted, not HDF5, truncated or damaged, or too
+            large for the memory.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -102,6 +103,11 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"{path} is a folder: pass the path of a D4RL HDF5 file") from error
     except PermissionError as error:
         raise InputError(f"{path} may not be read by this user: change its permissions or pass another file") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{path} claims to hold more than fits into this machine's memory: "
+            "download it again if it is damaged, or pass a smaller file"
+        ) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises on damaged files
         raise InputError(
             f"{path} is not a readable HDF5 file (truncated, damaged or of another format): "
@@ -115,23 +121,24 @@ def _read_arrays(file: h5py.File, path: Path) -> dict[str, Shaped[np.ndarray, "N
         raise InputError(
             f"{path} lacks {', '.join(missing)}: pass a file in D4RL's layout, which has {_listed(REQUIRED)}"
         )
-    arrays = {key: _read_key(file[key], key, path) for key in (*REQUIRED, *OPTIONAL) if key in file}
-    rows = len(arrays["observations"])
-    for key, array in arrays.items():
-        if len(array) != rows:
+    nodes = {key: _checked(file[key], key, path) for key in (*REQUIRED, *OPTIONAL) if key in file}
+    # Before anything is read: a damaged header may claim any number of rows.
+    rows = nodes["observations"].shape[0]
+    for key, node in nodes.items():
+        if node.shape[0] != rows:
             raise InputError(
-                f"{path} holds {len(array)} rows of {key} and {rows} of observations: "
+                f"{path} holds {node.shape[0]} rows of {key} and {rows} of observations: "
                 "pass a file whose arrays have one length"
             )
-    if "next_observations" in arrays and arrays["next_observations"].shape != arrays["observations"].shape:
+    if "next_observations" in nodes and nodes["next_observations"].shape != nodes["observations"].shape:
         raise InputError(
-            f"{path} holds next_observations of shape {arrays['next_observations'].shape} and observations of shape "
-            f"{arrays['observations'].shape}: pass a file in which the two shapes agree"
+            f"{path} holds next_observations of shape {nodes['next_observations'].shape} and observations of shape "
+            f"{nodes['observations'].shape}: pass a file in which the two shapes agree"
         )
-    return arrays
+    return {key: _values(node, key) for key, node in nodes.items()}
 
 
-def _read_key(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: Path) -> Shaped[np.ndarray, "N ..."]:
+def _checked(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: Path) -> h5py.Dataset:
     if not isinstance(node, h5py.Dataset):
         raise InputError(f"{path} holds {key} as a {type(node).__name__.lower()}: pass a file in which it is an array")
     kinds = "biuf" if key in FLAGS else "iuf"
@@ -139,11 +146,15 @@ def _read_key(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: P
         wanted = "booleans or the numbers 0 and 1" if key in FLAGS else "real numbers"
         raise InputError(f"{path} holds {key} of dtype {node.dtype}: pass a file in which they are {wanted}")
     shape = node.shape or ()
-    matrix = key.endswith("observations") or key in MATRICES
+    matrix = key in MATRICES
     if not (len(shape) == 2 and (shape[1] >= 1 if matrix else shape[1] == 1)) and not (len(shape) == 1 and not matrix):
         wanted = "(rows, components)" if matrix else "(rows,)"
         raise InputError(f"{path} holds {key} of shape {shape}: pass a file in which the shape is {wanted}")
-    values = node[()] if matrix else node[()].reshape(-1)
+    return node
+
+
+def _values(node: h5py.Dataset, key: str) -> Shaped[np.ndarray, "N ..."]:
+    values = node[()] if key in MATRICES else node[()].reshape(-1)
     if key in FLAGS:
         return values
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the next check names

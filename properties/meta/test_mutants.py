@@ -1,0 +1,95 @@
+"""The runner of the mutants: it kills what a property notices, lets the rest live, and refuses a stale catalogue."""
+
+from dataclasses import replace
+
+import pytest
+
+from properties.mutants.catalogue import Mutant, read_catalogue
+from properties.mutants.run import Options, check_unmutated, select, try_mutant
+from seem.errors import InputError
+
+UNSEEN = Mutant(
+    id="wrong-exponent",
+    file="reference/seem/growth/base.py",
+    find="return (2 * self.depth - 2) / self.depth",
+    replace="return (2 * self.depth - 1) / self.depth",
+    killed_by="properties/test_growth_laws.py::test_time_scales_inversely_with_the_rate",
+    mistake="wrong exponent",
+    area="meta",
+)
+"""A mistake that its property cannot notice: the times stay inverse to the rate."""
+
+
+def test_every_entry_of_the_catalogue_applies():
+    assert len(read_catalogue()) >= 60
+
+
+def test_a_mistake_that_the_property_cannot_see_survives():
+    assert try_mutant(UNSEEN)[0] == "survived"
+
+
+def test_a_mistake_that_the_property_sees_is_killed():
+    mutant = replace(UNSEEN, find="return 1 / (self.exponent * rate)", file="reference/seem/growth/sgd.py")
+    assert try_mutant(replace(mutant, replace="return 1 / (self.exponent + rate)"))[0] == "killed"
+
+
+def test_a_mutant_that_cannot_be_imported_is_no_kill():
+    fate, output = try_mutant(replace(UNSEEN, replace="return 1\n\n\nraise RuntimeError('not importable')"))
+    assert fate == "broken"
+    assert "not importable" in output
+
+
+def test_failing_properties_are_refused_before_any_mutant_is_tried():
+    with pytest.raises(InputError, match="fail without a mutant"):
+        check_unmutated([replace(UNSEEN, killed_by="properties/test_growth_laws.py::test_absent")])
+
+
+ENTRY = {
+    "id": "x",
+    "file": UNSEEN.file,
+    "find": UNSEEN.find,
+    "replace": "return 0.0",
+    "killed_by": UNSEEN.killed_by,
+    "mistake": "m",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "remedy"),
+    [
+        ({"find": "no such text"}, "occurs 0 times .* adapt 'find'"),
+        ({"find": "self"}, "occurs .* times .* adapt 'find'"),
+        ({"replace": "return (("}, "breaks the syntax"),
+        ({"file": "reference/seem/absent.py"}, "no file under"),
+        ({"file": "properties/conftest.py"}, "no file under"),
+        ({"killed_by": "properties/test_growth_laws.py::test_absent"}, "no property"),
+        ({"killed_by": "reference/tests/test_growth.py::test_sgd"}, "no property"),
+    ],
+)
+def test_a_wrong_entry_is_refused(tmp_path, changed, remedy):
+    write(tmp_path, ENTRY | changed)
+    with pytest.raises(InputError, match=remedy):
+        read_catalogue(tmp_path)
+
+
+def test_missing_keys_repeated_ids_and_broken_files_are_refused(tmp_path):
+    write(tmp_path, {"id": "x"})
+    with pytest.raises(InputError, match="give exactly"):
+        read_catalogue(tmp_path)
+    write(tmp_path, ENTRY, ENTRY)
+    with pytest.raises(InputError, match="used twice"):
+        read_catalogue(tmp_path)
+    (tmp_path / "meta.toml").write_text("[[mutant")
+    with pytest.raises(InputError, match="not TOML"):
+        read_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize("options", [Options(ids=("absent",)), Options(area="absent"), Options(workers=0)])
+def test_an_unknown_selection_is_refused(options):
+    with pytest.raises(InputError):
+        select(options)
+
+
+def write(folder, *entries):
+    lines = [line for entry in entries for line in ("[[mutant]]", *(f"{k} = '''{v}'''" for k, v in entry.items()))]
+    (folder / "meta.toml").write_text("\n".join(lines))

@@ -1,0 +1,297 @@
+"""The pluggable critic: what is refused and how, what is seen in a module, and that every claim can fail."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+import properties.subject_claims as claims
+from properties.subject import VARIABLE, Subject, load
+from properties.subject_builtin import BUILT_IN, of_package
+from properties.subject_report import Verdict, examine, tables
+from properties.subject_traits import read_traits
+from seem.errors import InputError
+from seem.ntk import gram_blocks
+
+REPOSITORY = Path(__file__).parents[2]
+ROWS = torch.zeros(2, 3)
+CLAIMS = {claim.check.__name__: claim for claim in claims.CLAIMS}
+
+
+def chain(*layers: nn.Module) -> Subject:
+    """A subject that is built of layers, of new weights at each seed."""
+
+    def factory():
+        for layer in layers:
+            for part in layer.modules():
+                if hasattr(part, "reset_parameters"):
+                    part.reset_parameters()
+        return nn.Sequential(*layers), ROWS
+
+    return Subject("chain", factory)
+
+
+TANH = chain(nn.Linear(3, 4, bias=False), nn.Tanh(), nn.Linear(4, 1, bias=False))
+PLAIN = Subject("plain", of_package(bias=False))
+
+
+def refute(subject: Subject, name: str) -> Verdict:
+    """The verdict on a claim that is made to apply, with degree 2 where it needs one."""
+    traits = read_traits(subject)
+    traits.degrees.degree = 2
+    return examine(subject, traits, replace(CLAIMS[name], unless=lambda _: None))[0]
+
+
+class HalfGradient(torch.autograd.Function):
+    """The identity with a gradient of one half, so that autograd is wrong about it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return upstream / 2
+
+
+class Halved(nn.Module):
+    """Half of its gradient is missing."""
+
+    def forward(self, x):
+        return HalfGradient.apply(x)
+
+
+class Square(nn.Module):
+    """A product of inputs."""
+
+    def forward(self, x):
+        return x * x
+
+
+REFUTED_BY = {
+    "rows_do_not_meet": chain(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
+    "output_has_its_degree": TANH,
+    "gradient_has_its_degree": TANH,
+    "kernel_has_its_degree": TANH,
+    "euler_identity": TANH,
+    "kernel_is_bounded_on_rays": PLAIN,
+    "kernel_grows_on_rays": chain(nn.Linear(3, 4), Square(), nn.Linear(4, 1)),
+    "td_step_follows_the_seem_matrix": chain(nn.Linear(3, 4), Halved(), nn.Linear(4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", REFUTED_BY)
+def test_a_claim_fails_on_a_critic_that_breaks_it(name):
+    verdict = refute(REFUTED_BY[name], name)
+    assert verdict.outcome == "fails"
+    assert verdict.detail.startswith("Draw(seed=")
+
+
+def skewed(*inputs):
+    """Blocks whose first one is not symmetric."""
+    gram, gram_next = gram_blocks(*inputs)
+    return gram + torch.triu(torch.ones_like(gram), 1), gram_next
+
+
+def moving(module, x, x_next):
+    """The right blocks, at the price of a step of the critic."""
+    blocks = gram_blocks(module, x, x_next)
+    next(module.parameters()).data += 1
+    return blocks
+
+
+BROKEN_KERNELS = {
+    "kernel_equals_loop": lambda *inputs: (gram_blocks(*inputs)[0], gram_blocks(*inputs)[1] * 1.001),
+    "kernel_is_symmetric_and_positive": skewed,
+    "reading_leaves_the_critic_alone": moving,
+    "permuted_rows_permute_the_kernel": skewed,
+    "seem_is_not_positive_without_bootstrap": lambda *inputs: (-gram_blocks(*inputs)[0], gram_blocks(*inputs)[1]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_KERNELS)
+def test_a_claim_fails_on_a_broken_kernel(name, monkeypatch):
+    assert refute(PLAIN, name).outcome == "holds"
+    monkeypatch.setattr(claims, "gram_blocks", BROKEN_KERNELS[name])
+    assert refute(PLAIN, name).outcome == "fails"
+
+
+def test_every_claim_is_seen_to_fail():
+    assert set(REFUTED_BY) | set(BROKEN_KERNELS) == set(CLAIMS)
+
+
+def test_every_claim_applies_to_a_built_in_subject():
+    for name, claim in CLAIMS.items():
+        assert any(claim.unless(read_traits(subject)) is None for subject in BUILT_IN), name
+
+
+class Residual(nn.Module):
+    """A skip connection from the inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(3, 3), nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.head(x + functional.relu(self.inner(x)))
+
+
+class Written(nn.Module):
+    """Writes its result into a tensor that was there before: where it came from cannot be followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        out = torch.zeros(len(x), 1, dtype=x.dtype)
+        out[:] = self.linear(x)
+        return out
+
+
+LINEAR, LINEAR_4, SQUARE = nn.Linear(3, 1), nn.Linear(4, 1), nn.Linear(3, 3)
+SEEN = {
+    "linear": (chain(LINEAR), 1, None, 1),
+    "repaired biases": (chain(nn.Linear(3, 4), nn.LeakyReLU(), nn.Linear(4, 1)), 2, None, 1),
+    "weight norm": (chain(parametrizations.weight_norm(nn.Linear(3, 4)), nn.ReLU(), nn.Linear(4, 1)), 2, None, 1),
+    "in place": (chain(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)), 2, None, 1),
+    "no affine": (chain(nn.Linear(3, 4), nn.LayerNorm(4, eps=0, elementwise_affine=False), LINEAR_4), 1, None, 0),
+    "epsilon": (chain(nn.Linear(3, 4), nn.LayerNorm(4), LINEAR_4), None, "LayerNorm with ε = 1e-05", 0),
+    "shared weights": (chain(SQUARE, nn.ReLU(), SQUARE, LINEAR), None, "parts of degrees 1 and 2", 1),
+    "residual": (Subject("residual", lambda: (Residual(), ROWS)), None, "add joins parts of degrees 0 and 1", 1),
+    "smooth": (TANH, None, "it calls tanh", 0),
+    "a product of inputs": (chain(nn.Linear(3, 4), Square(), LINEAR_4), 3, None, 2),
+    "copied": (Subject("written", lambda: (Written(), ROWS)), None, "it calls copy", None),
+    "dropout in evaluation": (chain(nn.Linear(3, 4), nn.Dropout().eval(), LINEAR_4), 2, None, 1),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_degrees_are_read_off_the_operations(name):
+    subject, degree, reason, growth = SEEN[name]
+    degrees = read_traits(subject).degrees
+    assert (degrees.degree, degrees.growth) == (degree, growth), degrees.why_no_degree
+    assert (reason or "None") in str(degrees.why_no_degree)
+
+
+def test_dropout_is_reported_and_leaves_nothing_else_to_claim():
+    subject = chain(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 1))
+    traits = read_traits(subject)
+    verdicts = [examine(subject, traits, claim)[0] for claim in CLAIMS.values()]
+    assert [verdict.outcome for verdict in verdicts] == ["fails"] + ["not applicable"] * (len(CLAIMS) - 1)
+    assert "the module is random (call .eval() in the factory)" in verdicts[0].detail
+
+
+class Single(nn.Module):
+    """Computes in float32 whatever it is converted to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return functional.linear(x.float(), self.linear.weight, self.linear.bias)
+
+
+def named(monkeypatch, factory) -> str:
+    """A specification under which ``factory`` is found."""
+    module = ModuleType("fake_critics")
+    module.factory = factory
+    monkeypatch.setitem(sys.modules, "fake_critics", module)
+    return "fake_critics:factory"
+
+
+def test_a_module_of_float32_is_tested_in_float32(monkeypatch):
+    subject = load(named(monkeypatch, lambda: (Single(), ROWS)))
+    assert subject.dtype == torch.float32
+    traits = read_traits(subject)
+    assert examine(subject, traits, CLAIMS["kernel_equals_loop"])[0].outcome == "holds"
+    assert "float32 only" in examine(subject, traits, CLAIMS["td_step_follows_the_seem_matrix"])[0].detail
+
+
+def test_a_trained_critic_is_left_as_it_is(monkeypatch):
+    module = nn.Linear(3, 1)
+    before = module.weight.clone()
+    subject = load(named(monkeypatch, lambda: (module, ROWS)))
+    assert examine(subject, read_traits(subject), CLAIMS["output_has_its_degree"])[0].outcome == "holds"
+    assert torch.equal(module.weight, before)
+    assert module.weight.dtype == torch.float32
+
+
+def raises():
+    raise ValueError("no such checkpoint")
+
+
+REFUSED = {
+    "fake_critics": (None, "write package.module:factory"),
+    "no_such_package:factory": (None, "importing no_such_package raised ModuleNotFoundError"),
+    "fake_critics:absent": (None, "fake_critics has no absent"),
+    "fake_critics:factory": (3, "cannot call its factory"),
+    "raises": (raises, r"the factory raised ValueError \(no such checkpoint\): repair it"),
+    "module alone": (lambda: nn.Linear(3, 1), "returned Linear: return"),
+    "three parts": (lambda: (nn.Linear(3, 1), ROWS, 1), r"returned \(Linear, Tensor, int\)"),
+    "integer rows": (lambda: (nn.Linear(3, 1), ROWS.long()), "not rows of numbers"),
+    "rows of two lengths": (lambda: (nn.Bilinear(3, 3, 1), (ROWS, ROWS[:1])), "not rows of numbers"),
+    "no rows": (lambda: (nn.Linear(3, 1), ROWS[:0]), "not rows of numbers"),
+    "wrong width": (lambda: (nn.Linear(4, 1), ROWS), "fails on the factory's own rows with RuntimeError"),
+    "two outputs": (lambda: (nn.Linear(3, 2), ROWS), r"returns shape \(2, 2\) for 2 rows"),
+    "a tuple": (lambda: (nn.LSTM(3, 1), ROWS), "returns a tuple for 2 rows"),
+    "nothing to train": (lambda: (nn.ReLU(), ROWS), "no trainable parameter"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_factory_that_cannot_be_used_is_refused_in_one_sentence(case, monkeypatch):
+    factory, message = REFUSED[case]
+    specification = named(monkeypatch, factory)
+    with pytest.raises(InputError, match=message) as caught:
+        load(case if "_" in case else specification)
+    assert "\n" not in str(caught.value)
+
+
+def run(critic: str, *arguments: str) -> subprocess.CompletedProcess:
+    """The suite on a critic, in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "properties/", *arguments]
+    environment = os.environ | {VARIABLE: critic, "HYPOTHESIS_PROFILE": "ci"}
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_bad_factory_ends_the_run_with_status_2():
+    done = run("no_such_package:factory")
+    assert done.returncode == 2
+    assert "importing no_such_package raised ModuleNotFoundError" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_parallel_run_prints_the_table_of_this_critic_alone():
+    done = run("properties.examples.injected_action:factory", "-n", "1")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    table = [line for line in lines if any(claim.name in line for claim in CLAIMS.values())]
+    assert len(table) == len(CLAIMS)
+    assert sum(" holds: 50 examples" in line for line in table) == 8
+    assert sum(" not applicable: " in line for line in table) == 5
+    assert "8 passed, 5 skipped" in lines[-1]
+
+
+def test_tables_keep_every_word_and_the_order_of_the_claims():
+    names = [claim.name for claim in CLAIMS.values()]
+    verdicts = [Verdict("x:y", name, "fails", "Draw(seed=0): [0.5, 1.0] " * 9) for name in reversed(names)]
+    text = tables(verdicts)
+    assert [line.split("  ")[1] for line in text.splitlines() if "fails" in line] == names
+    assert text.split().count("[0.5,") == 9 * len(names)
+    assert max(map(len, text.splitlines())) <= 120

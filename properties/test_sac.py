@@ -1,0 +1,122 @@
+"""SAC: every update is that of the paper, and its density is the squashed Gaussian's.
+
+The update needs no hypothesis: any small network, optimiser, interval, target rate, temperature and cloning weight.
+"""
+
+import math
+
+import torch
+from hypothesis import event, given, target
+from hypothesis import strategies as st
+
+from properties.slow_agents import SlowSAC
+from properties.strategies.agents import agent_cases, gradients, sac_configs, shapes
+
+
+@given(case=agent_cases(sac_configs(), updates=(1, 3), rows=(1, 3)))
+def test_updates_are_those_of_the_paper(case):
+    agent = case.build()
+    misfits, slow = [], SlowSAC(agent)
+    for batch in case.draw():
+        expected, slow_target = slow.values(batch), slow.target(batch)
+        values, td_target = agent.update(batch)
+        # 1e-12: the same few hundred float64 operations in another order.
+        torch.testing.assert_close(values, torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(td_target, torch.from_numpy(slow_target), rtol=1e-12, atol=1e-12)
+        misfits.append(slow.follow(agent, batch, slow_target))
+    target(max(misfits), label="misfit as a share of what rounding allows")
+    assert max(misfits) <= 1, f"updates differ from the paper's by these multiples of rounding: {misfits}"
+
+
+def drawn(case, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a new agent draws first in these states: noise, raw actions, log σ (N, action_dim) and log-densities (N,)."""
+    agent = case.build()
+    shape = (len(observations), case.batches[0].action_dim)
+    noise = torch.randn(shape, generator=agent.noise, dtype=torch.float64)
+    with torch.no_grad():
+        mean, log_std = agent.actor.moments(observations)
+        _, log_densities = agent.actor.sample(observations, noise)
+    return noise, mean + log_std.exp() * noise, log_std, log_densities
+
+
+@given(case=agent_cases(sac_configs()), scale=st.floats(1.0, 1e3))
+def test_the_density_is_the_gaussians_over_the_derivative_of_tanh(case, scale):
+    """Also where tanh saturates: 1 - tanh² = 1/cosh², and log cosh x = |x| + log((1 + e^(-2|x|))/2).
+
+    Hypothesis: raw actions above -10; below, torch's softplus drops up to e^(-20) = 2e-9 of each component.
+    """
+    noise, raw, log_std, log_densities = drawn(case, scale * case.draw()[0].observations)
+    log_cosh = raw.abs() + torch.log1p((-2 * raw.abs()).exp()) - math.log(2)
+    expected = (-noise.square() / 2 - log_std - math.log(2 * math.pi) / 2 + 2 * log_cosh).sum(1)
+    event(f"saturated: {bool((raw.abs() > 20).any())}")
+    # 1e-14: a dozen roundings of numbers up to the largest term.
+    size = 1 + noise.square().max() + log_std.abs().max() + 2 * raw.abs().max()
+    dropped = 2 * math.log1p(math.exp(-20)) * (raw < -10).sum(1)
+    assert ((log_densities - expected).abs() <= 1e-14 * len(noise.flatten()) * size + dropped).all()
+
+
+NOISE = torch.linspace(-9.0, 9.0, 2401, dtype=torch.float64)[:, None]
+
+
+@given(case=agent_cases(sac_configs(actor=shapes(depth=2, activation="tanh")), action_dim=1))
+def test_the_density_has_an_integral_of_one(case):
+    """∫ π(a | s) da over the box, by the trapezoid rule at the actions of evenly spaced noise.
+
+    Hypothesis: σ < 2, since where tanh rounds to 1 no two actions can be told apart.
+    """
+    (batch,), agent = case.draw(), case.build()
+    with torch.no_grad():
+        for parameter in agent.actor.linears[-1].parameters():
+            parameter *= 0.25  # of at most four units and a bias: mean and log σ are at most 0.63
+        actions, log_densities = agent.actor.sample(batch.observations[:1].expand(len(NOISE), -1), NOISE)
+    integral = torch.trapezoid(log_densities.exp(), actions[:, 0])
+    # The rule's error is h²/12 times a second derivative of at most 50, with h = 0.0075; the tails hold e^(-81/2).
+    assert abs(float(integral) - 1) < 1e-3
+
+
+@given(case=agent_cases(sac_configs(temperature=st.floats(2.0**-6, 4.0), tune_temperature=False)))
+def test_the_entropy_enters_the_target_with_its_sign_discount_and_mask(case):
+    """target(α) = target(0) - γ(1 - d) α log π(a' | s'): an unlikely action is worth more."""
+    (batch,) = case.draw()
+    *_, log_densities = drawn(case, batch.next_observations)
+    without, target_with = case.build(temperature=0.0).td_target(batch), case.build().td_target(batch)
+    bonus = -case.config.discount * (1 - batch.terminals) * case.config.temperature * log_densities
+    # 1e-14: a few dozen roundings of numbers up to the targets.
+    slack = 1e-14 * float(1 + without.abs().max() + bonus.abs().max())
+    assert (target_with - without - bonus).abs().max() <= slack
+
+
+@given(case=agent_cases(sac_configs(tune_temperature=True)))
+def test_the_temperature_rises_exactly_while_the_entropy_is_below_its_target(case):
+    """In Adam's first step, whose direction is the gradient's; the entropy is the mean of -log π over the rows."""
+    (batch,), agent = case.draw(), case.build()
+    *_, log_densities = drawn(case, batch.observations)
+    surplus = float(-log_densities.mean()) - agent.target_entropy
+    before = agent.temperature.log.item()
+    agent.update_actor(batch)
+    moved = agent.temperature.log.item() - before
+    event("entropy above its target" if surplus > 0 else "entropy below its target")
+    # 1e-12: where the entropy is at its target up to rounding, neither direction is wrong.
+    assert abs(surplus) < 1e-12 or moved * surplus < 0
+    assert abs(moved) <= case.config.temperature_lr * (1 + 1e-15) + 1e-15, "Adam's first step is at most its rate"
+
+
+@given(case=agent_cases(sac_configs(tune_temperature=False), updates=(1, 2)))
+def test_a_fixed_temperature_stays(case):
+    agent = case.build()
+    before = agent.temperature.log.item()
+    for batch in case.draw():
+        agent.update(batch)
+    assert agent.temperature.log.item() == before
+    # exp(log α) is α up to rounding of a logarithm of size 5.
+    assert math.isclose(agent.temperature().item(), case.config.temperature, rel_tol=1e-15)
+
+
+@given(case=agent_cases(sac_configs(temperature=0.0, tune_temperature=False, behaviour_cloning=0.0)))
+def test_the_actor_follows_both_twins_alike(case):
+    """Swapping the critics leaves the actor's step: it climbs their minimum."""
+    (batch,), agent, other = case.draw(), case.build(), case.build()
+    other.critics = torch.nn.ModuleList(reversed(other.critics))
+    agent.update_actor(batch)
+    other.update_actor(batch)
+    assert torch.equal(gradients(agent.actor), gradients(other.actor))
