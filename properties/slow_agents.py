@@ -120,7 +120,7 @@ class SlowTD3(SlowAgent):
         return [*super().followers(agent), (agent.target_actor, self.actor_target, self.actor)]
 
     def target(self, batch: Transitions) -> Vector:
-        """y = r + γ(1 - d) min_i Q'_i(s', clip(π'(s') + clip(ε, -c, c), -1, 1)), (M,)."""
+        """Targets y = r + γ(1 - d) min_i Q'_i(s', clip(π'(s') + clip(ε, -c, c), -1, 1)), (M,)."""
         c, found = self.config, []
         for (_, _, r, s_next, d), noise in zip(rows_of(batch), self.draw_noise(batch), strict=True):
             noise = np.clip(c.target_noise * noise, -c.noise_clip, c.noise_clip)
@@ -156,7 +156,8 @@ class SlowSAC(SlowAgent):
         super().__init__(agent)
         self.temperature = {"log": agent.temperature.log.detach().numpy().copy()}
         self.temperature_optimiser = SlowOptimiser(self.temperature, "adam", self.config.temperature_lr)
-        self.target_entropy = agent.target_entropy
+        wanted = self.config.target_entropy
+        self.target_entropy = -agent.action_dim if wanted is None else wanted  # appendix D: -dim(A)
 
     def sample(self, s: Vector, noise: Vector) -> tuple[Vector, float, Vector, Vector, Vector]:
         """Action, its log-density, tanh of the mean, standard deviation, and whether that is inside its range."""
@@ -169,7 +170,7 @@ class SlowSAC(SlowAgent):
         return np.tanh(raw), float(density), np.tanh(mean), np.exp(log_std), inside
 
     def target(self, batch: Transitions) -> Vector:
-        """y = r + γ(1 - d)(min_i Q'_i(s', a') - α log π(a' | s')), (M,)."""
+        """Targets y = r + γ(1 - d)(min_i Q'_i(s', a') - α log π(a' | s')), (M,)."""
         found = []
         for (_, _, r, s_next, d), noise in zip(rows_of(batch), self.draw_noise(batch), strict=True):
             action, log_density, *_ = self.sample(s_next, noise)
@@ -193,7 +194,7 @@ class SlowSAC(SlowAgent):
         upstream, densities, steepest = [], [], 0.0
         for (s, a, *_), noise in zip(rows_of(batch), self.draw_noise(batch), strict=True):
             action, log_density, most_likely, std, inside = self.sample(s, noise)
-            critic = min(self.critics, key=lambda critic: critic(np.append(s, action))[0])  # noqa: B023 - used at once
+            critic = min(self.critics, key=lambda critic: critic(np.append(s, action))[0])
             _, slope = critic.gradients(np.append(s, action), np.ones(1))
             # d log π / d raw is 2·tanh(raw); log σ also stands in log π itself.
             by_raw = (2 * alpha * action - slope[len(s) :] * (1 - action**2)) / rows

@@ -101,5 +101,6 @@ def misfit(module: nn.Module, expected: Numbers, errors: Numbers | None = None) 
         # Subtracted only where they differ: the logarithm of temperature 0 is, and stays, -inf.
         differs = np.subtract(found, expected[name], out=np.zeros_like(found), where=found != expected[name])
         # Beside the gradient's error there are the roundings of the step itself, at most four.
-        shares.append((abs(differs) / ((errors or {}).get(name, 0.0) + 4 * np.finfo(float).eps * (1 + abs(found)))).max())
+        allowed = (errors or {}).get(name, 0.0) + 4 * np.finfo(float).eps * (1 + abs(found))
+        shares.append((abs(differs) / allowed).max())
     return max(shares)

@@ -31,14 +31,13 @@ def two_arguments() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     return InjectedAction(2, 1), (torch.zeros(2, 2), torch.zeros(2, 1))
 
 
-BUILT_IN = (
-    Subject("Critic without biases", of_package(bias=False)),
-    Subject("Critic with biases", of_package()),
-    Subject("Critic with LayerNorm", of_package(normalisation="layer")),
-    Subject(
-        "Critic with LayerNorm, ε = 0",
-        of_package(bias=False, normalisation="layer", epsilon=0.0, activation="leaky_relu"),
-    ),
-    Subject("Sequential with tanh", sequential),
-    Subject("(s, a) with a late action", two_arguments),
-)
+FACTORIES = {
+    "Critic without biases": of_package(bias=False),
+    "Critic with biases": of_package(),
+    "Critic with LayerNorm": of_package(normalisation="layer"),
+    "Critic with LayerNorm, ε = 0": of_package(bias=False, normalisation="layer", epsilon=0.0, activation="leaky_relu"),
+    "Sequential with tanh": sequential,
+    "(s, a) with a late action": two_arguments,
+}
+BUILT_IN = tuple(Subject(name, factory, most_examples=1000) for name, factory in FACTORIES.items())
+"""Their kinds are drawn more widely, and as often as the profile says, by the properties of the package's networks."""

@@ -224,7 +224,7 @@ def _is_not_bounded(traits: Traits) -> str | None:
     degrees = traits.degrees
     if reason := traits.no_kernel or degrees.why_no_growth:
         return reason
-    return None if degrees.growth == 0 else "neither a normalisation of rows nor a bounded unit bounds its output"
+    return None if degrees.growth == 0 else "no normalisation of rows and no bounded unit bounds it"
 
 
 def _is_not_growing(traits: Traits) -> str | None:

@@ -1,6 +1,7 @@
 """Verdicts on a critic: one claim examined with Hypothesis, and the table of all at the end of a run."""
 
 import io
+import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -50,9 +51,10 @@ def examine(subject: Subject, traits: Traits, claim: Claim) -> tuple[Verdict, Ex
     if reason:
         return Verdict(subject.name, claim.name, "not applicable", reason), None
     tried: list[Draw] = []
+    most = min(settings().max_examples, subject.most_examples or sys.maxsize)
 
     # Without the explanations: they take a hundred examples more, and a row of a table has no room for them.
-    @settings(phases=set(Phase) - {Phase.explain}, report_multiple_bugs=False)
+    @settings(max_examples=most, phases=set(Phase) - {Phase.explain}, report_multiple_bugs=False)
     @given(draw=draws())
     def refute(draw: Draw) -> None:
         tried.append(draw)
@@ -81,12 +83,12 @@ def tables(verdicts: list[Verdict]) -> str:
     order = [claim.name for claim in CLAIMS]
     console = Console(file=io.StringIO(), width=120)
     for subject in sorted({verdict.subject for verdict in verdicts}):
-        result = Table(title=escape(subject), title_justify="left", title_style="", box=None, padding=(0, 2))
-        result.add_column("property", no_wrap=True)
-        result.add_column("verdict", overflow="fold")
+        result = Table(title=escape(subject), title_justify="left", title_style="", show_header=False, box=None)
+        result.add_column(no_wrap=True)
+        result.add_column(overflow="fold")
         of_subject = [verdict for verdict in verdicts if verdict.subject == subject]
         for verdict in sorted(of_subject, key=lambda verdict: order.index(verdict.claim)):
-            result.add_row(verdict.claim, escape(f"{verdict.outcome}: {verdict.detail}"))
+            result.add_row(f"  {verdict.claim}", escape(f"{verdict.outcome}: {verdict.detail}"))
         console.print(result)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 

@@ -48,8 +48,8 @@ def coupling(trial: Trial) -> str | None:
         try:
             value, again, moved = (evaluate(trial.module, x) for x in (trial.x, trial.x, others))
         except (RuntimeError, ValueError) as error:
-            what = f"{type(error).__name__} ({' '.join(str(error).split())[:80]})"
-            return f"{trial.draw.rows} rows alone raise {what}: call .eval() in the factory"
+            what = f"{type(error).__name__} ({' '.join(str(error).split())[:120]})"
+            return f"a batch of {trial.draw.rows} raises {what}: call .eval() in the factory"
     before, repeated, beside = value[0].item(), again[0].item(), moved[0].item()
     if before != repeated:
         return f"row 0 gives {before:.6g}, then {repeated:.6g}: the module is random (call .eval() in the factory)"

@@ -1,6 +1,7 @@
 """Blended targets and intervals: what moves at which step, and by how much.
 
-Hypotheses: none for the blend, which takes any finite numbers, or overflowed sources where the rate is 0 or 1.
+Hypotheses: none for the blend, which takes any finite numbers, or overflowed sources where the rate is 0 or 1. That
+something moves at its step needs a gradient that is not zero.
 """
 
 from fractions import Fraction
@@ -10,9 +11,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from torch import nn
 
-from properties.strategies.agents import agent_cases, any_config, followed, numbers, shapes
+from properties.strategies.agents import AgentCase, agent_cases, any_config, followed, numbers, shapes
+from properties.strategies.batches import Batch
 from seem.agents.common import blend
 from seem.agents.sac import SAC
+from seem.agents.td3 import TD3Config
 from seem.networks import MLPConfig
 
 finite = st.floats(-1e300, 1e300)
@@ -110,3 +113,13 @@ def test_actor_and_targets_move_at_their_steps_only(case):
             blended = 0.5 * before + 0.5 * numbers(source) if step % config.target_interval == 0 else before
             assert torch.equal(numbers(target), blended), f"step {step}, interval {config.target_interval}"
     event(f"intervals {config.actor_interval} and {config.target_interval}")
+
+
+def test_a_layernorm_of_one_unit_stops_what_lies_before_it():
+    """The hypothesis of the property above, dropped: a single unit is normalised to 0, and nothing learns."""
+    shape = MLPConfig(depth=2, width=1, activation="tanh", bias=False, normalisation="layer", affine=False)
+    row = Batch(1, 1, terminals=(False,), saturated=(False,), repeats=(0,), seed=0)
+    case = AgentCase(TD3Config(critic=shape, actor=shape), seed=0, batches=(row,))
+    agent, before = case.build(), bits(case.build().critics)
+    agent.update(*case.draw())
+    assert bits(agent.critics) == before

@@ -25,20 +25,26 @@ from properties.strategies.batches import Batch
 from seem.agents.sac import SACConfig
 from seem.agents.td3 import SMALLEST_Q, TD3Config
 from seem.networks import MLPConfig
+from seem.ntk import gram_blocks
 
 quiet_critics = td3_configs(target_noise=0.0) | sac_configs(discount=0.0)
 linear = shapes(depth=1)
 
 
+def linear_move(case: AgentCase, errors: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    """How far one step moves the values of linear critics, (2, M)."""
+    return -2 * case.config.critic_lr / len(gram) * errors @ gram
+
+
 @given(case=agent_cases(any_config(critic=linear, critic_optimiser="sgd", momentum=0.0)))
 def test_a_linear_critic_steps_by_twice_the_rate_over_the_rows(case):
-    """f is linear in θ, so f(X) moves by exactly -η G(X, X) u with η = 2·lr/M, for either twin."""
+    """The values are linear in θ, so f(X) moves by exactly -η G(X, X) u with η = 2·lr/M, for either twin."""
     (batch,), agent = case.draw(), case.build()
     values, td_target = agent.update(batch)
     x = torch.cat((batch.observations, batch.actions), dim=1)
     gram = x @ x.T + float(case.config.critic.bias)
     moved = agent.values(batch).detach() - values
-    expected = -2 * case.config.critic_lr / len(batch) * (values - td_target) @ gram
+    expected = linear_move(case, values - td_target, gram)
     # 1e-13: about a hundred roundings of numbers up to the values, their errors and the kernel's largest entry.
     slack = 1e-13 * float((1 + values.abs().max() + td_target.abs().max()) * (1 + gram.abs().max()))
     target(float((moved - expected).abs().max()) / slack, label="difference as a share of rounding")
@@ -107,6 +113,19 @@ def test_cloning_adds_its_weight_times_the_gradient_of_the_distance_to_the_data(
     if weight * towards.norm() > 2 * (bare.norm() + len(bare) * slack):
         # The angle of b + w·t to t has a sine of at most |b|/(w|t|) < 1/2, so the cosine is above √3/2.
         assert torch.cosine_similarity(cloned, towards, dim=0) > 0.86
+
+
+def test_a_critic_of_two_layers_does_not_move_by_its_kernel_alone():
+    """The hypothesis of linearity, dropped: what is left is of second order in the step."""
+    shape = MLPConfig(depth=2, width=1, activation="identity", bias=False)
+    config = TD3Config(critic=shape, actor=LINEAR, critic_optimiser="sgd", critic_lr=0.5)
+    case = AgentCase(config, seed=0, batches=(ROWS,))
+    (batch,), agent = case.draw(), case.build()
+    x = torch.cat((batch.observations, batch.actions), dim=1)
+    gram, _ = gram_blocks(agent.critics[0], x, x)
+    values, td_target = agent.update(batch)
+    moved = agent.values(batch).detach() - values
+    assert (moved - linear_move(case, values - td_target, gram))[0].abs().max() > 0.01
 
 
 ROWS = Batch(1, 1, terminals=(False, False), saturated=(False, False), repeats=(0, 0), seed=0)

@@ -82,6 +82,15 @@ def test_a_file_comes_back_as_the_steps_of_its_episodes(file, spare):
     event(f"terminals: {int(found.terminals.sum())}")
 
 
+def test_an_end_that_is_not_marked_joins_two_episodes():
+    """The hypothesis of marked ends, dropped: a transition that never happened, as D4RL itself would give it."""
+    file = D4RLFile(episodes=((2, "open"), (2, "open")))
+    with written(file) as path:
+        found = read_d4rl(path)
+    assert_equal(found, transitions_of(file, [0, 1, 2]))
+    assert rows_by_episode(file) == [0, 2]
+
+
 @given(file=files(timeouts=False), limit=LIMITS)
 def test_without_timeouts_they_are_counted_as_d4rl_counts_them(file, limit):
     rows = rows_by_counter(file, limit)

@@ -10,7 +10,10 @@ from hypothesis import event, given, target
 from hypothesis import strategies as st
 
 from properties.slow_agents import SlowSAC
-from properties.strategies.agents import agent_cases, gradients, sac_configs, shapes
+from properties.strategies.agents import AgentCase, agent_cases, gradients, sac_configs, shapes
+from properties.strategies.batches import Batch
+from seem.agents.sac import SACConfig
+from seem.networks import MLPConfig
 
 
 @given(case=agent_cases(sac_configs(), updates=(1, 3), rows=(1, 3)))
@@ -29,7 +32,7 @@ def test_updates_are_those_of_the_paper(case):
 
 
 def drawn(case, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a new agent draws first in these states: noise, raw actions, log σ (N, action_dim) and log-densities (N,)."""
+    """What a new agent draws first: noise, raw actions, log σ, each (N, action_dim), and log-densities (N,)."""
     agent = case.build()
     shape = (len(observations), case.batches[0].action_dim)
     noise = torch.randn(shape, generator=agent.noise, dtype=torch.float64)
@@ -58,20 +61,34 @@ def test_the_density_is_the_gaussians_over_the_derivative_of_tanh(case, scale):
 NOISE = torch.linspace(-9.0, 9.0, 2401, dtype=torch.float64)[:, None]
 
 
+@torch.no_grad()
+def integral(case: AgentCase, head_scale: float, log_std: float = 0.0) -> float:
+    """∫ π(a | s) da in the first state, the actor's head scaled and then log σ raised."""
+    (batch,), agent = case.draw(), case.build()
+    for parameter in agent.actor.linears[-1].parameters():
+        parameter *= head_scale
+    if log_std:
+        agent.actor.linears[-1].bias[1] += log_std
+    actions, log_densities = agent.actor.sample(batch.observations[:1].expand(len(NOISE), -1), NOISE)
+    return float(torch.trapezoid(log_densities.exp(), actions[:, 0]))
+
+
 @given(case=agent_cases(sac_configs(actor=shapes(depth=2, activation="tanh")), action_dim=1))
 def test_the_density_has_an_integral_of_one(case):
     """∫ π(a | s) da over the box, by the trapezoid rule at the actions of evenly spaced noise.
 
     Hypothesis: σ < 2, since where tanh rounds to 1 no two actions can be told apart.
     """
-    (batch,), agent = case.draw(), case.build()
-    with torch.no_grad():
-        for parameter in agent.actor.linears[-1].parameters():
-            parameter *= 0.25  # of at most four units and a bias: mean and log σ are at most 0.63
-        actions, log_densities = agent.actor.sample(batch.observations[:1].expand(len(NOISE), -1), NOISE)
-    integral = torch.trapezoid(log_densities.exp(), actions[:, 0])
+    # A quarter of the head of at most four units and a bias: mean and log σ are at most 0.63.
     # The rule's error is h²/12 times a second derivative of at most 50, with h = 0.0075; the tails hold e^(-81/2).
-    assert abs(float(integral) - 1) < 1e-3
+    assert abs(integral(case, 0.25) - 1) < 1e-3
+
+
+def test_a_wide_density_is_lost_where_tanh_rounds_to_one():
+    """The hypothesis σ < 2, dropped: a hundredth of the probability lies on actions that are 1 in float64."""
+    shape = MLPConfig(depth=2, width=1, activation="tanh")
+    row = Batch(1, 1, terminals=(False,), saturated=(False,), repeats=(0,), seed=0)
+    assert integral(AgentCase(SACConfig(actor=shape), seed=0, batches=(row,)), 0.0, log_std=2.0) < 0.99
 
 
 @given(case=agent_cases(sac_configs(temperature=st.floats(2.0**-6, 4.0), tune_temperature=False)))

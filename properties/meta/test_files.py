@@ -33,7 +33,8 @@ def test_the_recipe_says_what_is_written(file):
 def test_every_episode_ends_as_its_recipe_says(file):
     arrays = file.arrays()
     rows = np.cumsum([length for length, _ in file.episodes]) - 1
-    flags = [arrays[key].reshape(-1)[rows].astype(bool) if key in arrays else np.zeros(len(rows), bool) for key in FLAGS]
+    unmarked = np.zeros(file.rows, dtype=bool)
+    flags = [arrays.get(key, unmarked).reshape(-1)[rows].astype(bool) for key in FLAGS]
     for terminal, timeout, (_, end) in zip(*flags, file.episodes, strict=True):
         assert (terminal, timeout) == (end in ("terminal", "both"), end in ("timeout", "both"))
     assert sum(int(arrays[key].sum()) for key in FLAGS if key in arrays) == sum(flag.sum() for flag in flags)
