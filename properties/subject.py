@@ -7,7 +7,8 @@ of which shape and dtype count. Without it the built-in subjects of `subject_bui
 import copy
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,9 +70,7 @@ class Subject:
 
     def build(self, seed: int) -> tuple[nn.Module, Inputs]:
         """A copy of the factory's module, and its example inputs, of the subject's dtype, on the CPU."""
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            # What a foreign library warns of is no property of the critic.
-            warnings.simplefilter("ignore")
+        with torch.random.fork_rng(devices=[]), _quiet():
             torch.default_generator.manual_seed(seed)
             made = self.factory()
             _check_pair(self.name, made)
@@ -141,28 +140,40 @@ def load(specification: str) -> Subject:
         module, rows = subject.build(0)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{VARIABLE}={specification}: the factory raised {_named(error)}: repair it") from error
-    first = rows[0] if isinstance(rows, tuple) else rows
     try:
-        values = module(*rows) if isinstance(rows, tuple) else module(rows)
+        values = _values(module, rows)
     except Exception:
         # Some modules compute in float32 whatever their parameters are.
         subject = replace(subject, dtype=torch.float32)
-        module, rows = subject.build(0)
         try:
-            values = module(*rows) if isinstance(rows, tuple) else module(rows)
+            values = _values(*subject.build(0))
         except Exception as error:
             raise InputError(
                 f"{VARIABLE}={specification}: the module fails on the factory's own rows with {_named(error)}: {REMEDY}"
             ) from error
-    if not isinstance(values, Tensor) or values.shape not in ((len(first),), (len(first), 1)):
+    count = len(rows[0] if isinstance(rows, tuple) else rows)
+    if not isinstance(values, Tensor) or values.shape not in ((count,), (count, 1)):
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise InputError(
-            f"{VARIABLE}={specification}: the module returns {got} for {len(first)} rows, but a critic returns one "
+            f"{VARIABLE}={specification}: the module returns {got} for {count} rows, but a critic returns one "
             "number a row: wrap it in a module that does"
         )
     return subject
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # What a foreign library warns of is no property of the critic.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _values(module: nn.Module, rows: Inputs) -> object:
+    with _quiet():
+        return module(*rows) if isinstance(rows, tuple) else module(rows)
 
 
 def _find(specification: str) -> Factory:
@@ -170,10 +181,9 @@ def _find(specification: str) -> Factory:
     if not path or not colon or not name:
         raise InputError(f"{VARIABLE}={specification!r} names no factory: write package.module:factory")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             module = importlib.import_module(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{VARIABLE}={specification}: importing {path} raised {_named(error)}: "
             "install it here, or put its folder on PYTHONPATH"
@@ -199,6 +209,6 @@ def _check_pair(name: str, made: object) -> None:
         raise InputError(f"{VARIABLE}={name}: the module has no trainable parameter: return the critic itself")
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__} ({text})" if text else type(error).__name__

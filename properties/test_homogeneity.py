@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from properties.oracles import assert_within, gradient_rows, sizes
-from properties.strategies.networks import PIECEWISE_LINEAR, Case, cases, powers_of_two
+from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.scales import scales
 from seem.networks import MLP, MLPConfig
 from seem.ntk import evaluate, gram_blocks
@@ -27,8 +27,10 @@ def scale(network: MLP, factor: float, *, by_layer: bool = False) -> None:
             linear.bias *= factor**layer if by_layer else factor
 
 
-def homogeneous(**options):
-    return cases(activations=PIECEWISE_LINEAR, bias=False, normalised=False, **options)
+def homogeneous(bias: bool = False) -> st.SearchStrategy[Case]:
+    """Critics of which only the biases may break homogeneity."""
+    scale = EVERY_KIND["weight_scales"]
+    return cases(activations=PIECEWISE_LINEAR, bias=bias, normalised=False, dead=None, weight_scales=scale)
 
 
 # Powers of two commute with rounding: wherever a factor is one, equality is bitwise.
@@ -106,7 +108,7 @@ def test_euler_identity_in_every_layer(case):
     # Over all L layers this is ⟨θ, ∇f⟩ = L f.
 
 
-@given(case=cases(activations=PIECEWISE_LINEAR, bias=True, normalised=False), factor=powers_of_two(-4, 4))
+@given(case=homogeneous(bias=True), factor=powers_of_two(-4, 4))
 def test_biases_scaled_by_layer_repair_output_and_gradient(case, factor):
     network, x, _ = case.draw()
     depth, value, before = case.config.depth, network(x), gradient_rows(network, x)
@@ -120,7 +122,7 @@ def test_biases_scaled_by_layer_repair_output_and_gradient(case, factor):
         assert torch.equal(after[bias], before[bias] * factor ** (depth - layer)), bias
 
 
-@given(case=cases(activations=PIECEWISE_LINEAR, bias=True, normalised=False))
+@given(case=homogeneous(bias=True))
 def test_euler_identity_with_biases_counts_the_layer(case):
     network, x, _ = case.draw()
     gradients, total, value = gradient_rows(network, x), 0.0, evaluate(network, x).detach()
@@ -132,7 +134,7 @@ def test_euler_identity_with_biases_counts_the_layer(case):
     assert ((total - case.config.depth * value).abs() <= bound).all(), f"{total} is not L f = L·{value}"
 
 
-@given(case=cases(activations=PIECEWISE_LINEAR, bias=True, normalised=False), factor=powers_of_two())
+@given(case=homogeneous(bias=True), factor=powers_of_two())
 def test_biases_of_the_first_layer_are_harmless(case, factor):
     network, x, x_next = case.draw()
     for linear in network.linears[1:]:

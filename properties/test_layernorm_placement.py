@@ -7,7 +7,7 @@ moves its input is not the same for all its units. So neither a LayerNorm in eve
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, event, given, target
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from properties.ray_bounds import centring_slack, gram_along
@@ -46,8 +46,7 @@ def test_one_layernorm_anywhere_stops_the_growth(drawn):
     event(f"{'several layers' if len(case.config.normalised_layers) > 1 else 'one layer'}, affine {case.config.affine}")
     sizes = np.abs(gram_along(network, x0, points)[0, 1:])
     largest = sizes[:-1].max()
-    if largest > 0:
-        target(sizes[-1] / largest, label="growth from 2^30 to 2^40")
+    event(f"|k| {'grows' if sizes[-1] > largest else 'is largest at a shorter length'}")
     # Linear growth would be a thousandfold; 2 leaves room for shares that cancel at shorter lengths.
     assert sizes[-1] <= 2 * largest, f"|k| = {sizes}"
 

@@ -42,7 +42,6 @@ def test_closed_form_equals_torch_func(kind, data):
     case = data.draw(cases(**(EVERY_KIND | {"normalised": True, "normalisations": (kind,)})), label="case")
     network, x, x_next = case.draw()
     error = closed_form_error(network, x, x_next)
-    target(error, label="error")
     # A few hundred float64 products, and the rounding of up to three normalisations, each divided by √ε or more.
     assert error <= 1e-10, f"{error:.1e} of the gradients' norms"
 

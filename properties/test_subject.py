@@ -14,6 +14,8 @@ from properties.subject_claims import CLAIMS
 from properties.subject_report import examine, to_property
 from properties.subject_traits import Traits, read_traits
 
+# What a foreign module warns of while it computes is no property of it.
+pytestmark = pytest.mark.filterwarnings("ignore")
 SUBJECTS = (load(os.environ[VARIABLE]),) if os.environ.get(VARIABLE) else BUILT_IN
 
 

@@ -114,10 +114,15 @@ class Transitions:
         Returns:
             A new object; actions, rewards and terminals are unchanged.
 
+        Raises:
+            InputError: When the squares of the states overflow their dtype.
+
         Source: authors' code and TD3+BC (printed).
         """
         mean = self.observations.mean(0)
         scale = self.observations.std(0, correction=0) + STATE_EPSILON
+        if not torch.isfinite(scale).all():
+            raise InputError("observations are too large to be normalised: scale them to a size below 1e15 first")
         return replace(
             self,
             observations=(self.observations - mean) / scale,
