@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from hypothesis import event, target
 
+from properties.oracles import sizes
 from seem.networks import MLP
 from seem.normalisation import parse
 from seem.ntk import gram_blocks
@@ -33,6 +34,20 @@ def gram_along(network: MLP, x0: torch.Tensor, points: torch.Tensor) -> np.ndarr
     """
     x = torch.cat((x0[None], points))
     return gram_blocks(network, x, x)[0].numpy()
+
+
+def gram_rounding(network: MLP, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Largest rounding of a Gram block.
+
+    Args:
+        network: A critic in evaluation mode.
+        rows: Inputs Z, shape (rows, inputs).
+        columns: Inputs X, shape (columns, inputs).
+
+    Returns:
+        Bounds on the error of G(Z, X), shape (rows, columns).
+    """
+    return ROUNDING * sizes(network, rows).of_gram(sizes(network, columns))
 
 
 def ntk_bound(network: MLP, x0: torch.Tensor, direction: torch.Tensor | None) -> float:

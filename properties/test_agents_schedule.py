@@ -4,6 +4,7 @@ Hypotheses: none for the blend, which takes any finite numbers, or overflowed so
 something moves at its step needs a gradient that is not zero.
 """
 
+import math
 from fractions import Fraction
 
 import torch
@@ -20,7 +21,8 @@ from seem.networks import MLPConfig
 
 finite = st.floats(-1e300, 1e300)
 pairs = st.lists(st.tuples(finite, finite), min_size=1, max_size=4)
-overflowed = st.lists(st.tuples(finite, st.floats()), min_size=1, max_size=4)  # inf and nan among the sources
+anything = st.sampled_from((math.inf, -math.inf, math.nan)) | finite
+overflowed = st.lists(st.tuples(finite, anything), min_size=1, max_size=4)
 
 
 def module(values: list[float]) -> nn.ParameterList:

@@ -69,7 +69,7 @@ class Process:
         self.writes += 1
         status = os.fstat(descriptor)
         if self.writes == self.fatal:
-            before = self.sizes.get(status.st_ino, 0)
+            before = min(self.sizes.get(status.st_ino, 0), status.st_size)  # an inode may serve a second file
             os.ftruncate(descriptor, before + int(self.share * (status.st_size - before)))
             raise Killed
         self.sizes[status.st_ino] = status.st_size

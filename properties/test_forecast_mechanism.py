@@ -146,7 +146,8 @@ def test_the_critic_that_overshoots_first_counts(pair, gap, earlier):
 def test_no_overshoot_is_foreseen_without_growth_towards_it(old, new, gap):
     grows = 0 < old < new < 2
     assert math.isfinite(steps_to_overshoot([stiffening(old, new, gap)])) == grows
-    assert steps_to_overshoot([stiffening(-old, new, gap)]) == math.inf
+    for start in (-old, 0.0):
+        assert steps_to_overshoot([stiffening(start, new, gap)]) == math.inf
 
 
 def test_at_the_threshold_it_overshoots_already():

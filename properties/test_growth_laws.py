@@ -101,6 +101,10 @@ def test_transforms_keep_shape_and_order(law, q):
         assert made.shape == column.shape
         assert made.dtype == np.float64
         assert made[0, 0] == some.linearise(q[0])
+        # Half of float32's digits would be lost on the way.
+        assert np.array_equal(
+            some.linearise(column.astype(np.float32)), some.linearise(column.astype(np.float32).tolist())
+        )
 
 
 @given(depth=depths, rate=rates, factor=st.floats(1.01, 100.0), room=rooms)

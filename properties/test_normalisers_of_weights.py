@@ -16,15 +16,14 @@ import torch
 from hypothesis import given, target
 from torch.nn.utils.parametrize import is_parametrized
 
-from properties.ray_bounds import affine, gram_along
+from properties.oracles import sizes
+from properties.ray_bounds import OPERATIONS, ROUNDING, affine, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.rays import on_rays
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks
 
 GROWING = EVERY_KIND | {"normalised": True, "normalisations": ("batch", "weight", "spectral", "scale")}
-ROUNDING = 1e-12
-"""A few hundred float64 products, in units of the product of both gradients' norms, or of the layers' sizes."""
 
 
 @torch.no_grad()
@@ -52,22 +51,15 @@ def folded(network: MLP) -> MLP:
     return plain
 
 
-def sizes_of(network: MLP, x: torch.Tensor) -> torch.Tensor:
-    """Values without any cancellation: every weight, bias and input by its size, activations the identity."""
-    for linear in network.linears:
-        x = x.abs() @ linear.weight.detach().abs().T + linear.bias.detach().abs()
-    return x
-
-
 @given(drawn=on_rays(cases(**GROWING)))
 def test_the_network_is_a_plain_one_with_other_weights(drawn):
     case, ray = drawn
     network, *_ = case.draw()
     _, _, points = ray.draw()
     plain = folded(network)
-    difference = (network(points) - plain(points)).abs()
-    # GELU's and SiLU's slopes are at most 1.13; three hidden layers.
-    assert (difference <= 1.13**3 * ROUNDING * sizes_of(plain, points)).all()
+    difference = (network(points) - plain(points)).abs().squeeze(1)
+    slack = sum(ROUNDING * sizes(either, points).of_output for either in (network, plain))
+    assert (difference <= slack).all(), f"{difference} with {slack} of rounding"
 
 
 @given(drawn=on_rays(cases(activations=PIECEWISE_LINEAR, **GROWING), count=(1, 1)))
@@ -75,10 +67,11 @@ def test_kernel_is_affine_in_the_length_far_out(drawn):
     case, ray = drawn
     network, *_ = case.draw()
     x0, v, _ = ray.draw()
-    far = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None] * 2.0**40  # beyond the last kink
-    gram = gram_along(network, x0, x0 + far * v)
+    # Beyond the last kink.
+    points = x0 + torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None] * 2.0**40 * v
+    gram = gram_along(network, x0, points)
     bend = gram[0, 1] - 2 * gram[0, 2] + gram[0, 3]
-    assert abs(bend) <= ROUNDING * np.sqrt(gram[0, 0] * gram[3, 3])
+    assert abs(bend) <= 4 * gram_rounding(network, x0[None], points).max()
 
 
 HOMOGENEOUS = GROWING | {"affine": False, "trained": False, "dead": False}
@@ -102,12 +95,13 @@ def test_the_size_of_normed_weights_is_forgotten_and_slows_them_down(case, facto
     value = network(x)
     share = sum(g.square().sum() for g in torch.autograd.grad(value[0], directions))
     before = gram_blocks(network, x, x)[0][0, 0]
+    slack = 2 * gram_rounding(network, x[:1], x[:1]).item()
     for direction in directions:
         direction.data *= factor
     # Powers of two commute with rounding: equality is bitwise.
     assert torch.equal(network(x), value)
     fall = before - gram_blocks(network, x, x)[0][0, 0]
-    assert abs(fall - (1 - factor**-2) * share) <= ROUNDING * before
+    assert abs(fall - (1 - factor**-2) * share) <= slack
 
 
 @given(case=cases(**(GROWING | {"normalisations": ("spectral",), "trained": True})))
@@ -129,8 +123,7 @@ def test_spectral_norm_bounds_the_slope_of_the_value(drawn):
     x0, _, points = ray.draw()
     moved = (network(points) - network(x0[None])).abs().squeeze(1)
     most = network.linears[-1].weight.norm() * (points - x0).norm(dim=1)
-    # Sums of a layer's products, and what is lost in taking the points' difference.
-    slack = ROUNDING * (most + network.linears[-1].weight.norm() * (1 + x0.norm()))
+    slack = ROUNDING * (sizes(network, points).of_output + sizes(network, x0[None]).of_output)
     assert (moved <= most + slack).all(), f"{moved} above {most}"
 
 
@@ -144,10 +137,11 @@ def test_spectral_norm_bounds_the_slope_of_the_kernel(drawn):
     raw = [linear.parametrizations.weight.original for linear in network.linears[:-1]]
     rate = 1 + sum(4 * head / torch.linalg.matrix_norm(weight, 2).item() ** 2 for weight in raw)
     most = rate * (x0.norm() * points.norm(dim=1)).numpy()
-    sizes = np.abs(gram_along(network, x0, points)[0, 1:])
+    kernels = np.abs(gram_along(network, x0, points)[0, 1:])
     if most.min() > 0:
-        target(float((sizes / most).max()), label="kernel / bound")
-    assert (sizes <= most * (1 + ROUNDING)).all(), f"{sizes} above {most}"
+        target(float((kernels / most).max()), label="kernel / bound")
+    # Sums of a few hundred products of one sign of size.
+    assert (kernels <= most * (1 + OPERATIONS * ROUNDING)).all(), f"{kernels} above {most}"
 
 
 def test_stale_vectors_do_not_bound_the_slope():

@@ -11,15 +11,15 @@ import torch
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from properties.ray_bounds import gram_along
+from properties.ray_bounds import gram_along, gram_rounding
 from properties.strategies.networks import PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.rays import Ray, on_rays
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks
 
 PLAIN = {"normalised": False, "weight_scales": st.just(1.0) | powers_of_two(-3, 3), "dead": None}
-ROUNDING = 1e-12
-"""A few hundred float64 products, in units of the product of both gradients' norms."""
+FAR = 2.0**40
+"""A length beyond the last kink, at which 12 bits of the starting point are left."""
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def test_overlap_makes_the_kernel_grow_linearly(drawn):
     gram = gram_along(network.requires_grad_(True), x0, points)
     assert slope > 0
     least = start + np.array(ray.lengths) * slope
-    slack = ROUNDING * np.sqrt(gram[0, 0] * gram.diagonal()[1:])
+    slack = gram_rounding(network, x0[None], points).numpy()[0]
     assert (gram[0, 1:] >= least - slack).all(), f"k = {gram[0, 1:]} below {least}"
 
 
@@ -69,11 +69,12 @@ def test_slope_far_out_is_the_kernel_at_the_direction(drawn):
     case, ray = drawn
     network, *_ = case.draw()
     x0, v, _ = ray.draw()
-    far = 2.0**40  # beyond the last kink
-    gram = gram_along(network, x0, torch.stack((v, x0 + far * v, x0 + 2 * far * v)))
-    slope = (gram[0, 3] - gram[0, 2]) / far
+    points = torch.stack((v, x0 + FAR * v, x0 + 2 * FAR * v))
+    gram = gram_along(network, x0, points)
+    slope = (gram[0, 3] - gram[0, 2]) / FAR
     event(f"the slope is {'zero' if gram[0, 1] == 0 else 'positive' if gram[0, 1] > 0 else 'negative'}")
-    assert abs(slope - gram[0, 1]) <= ROUNDING * np.sqrt(gram[0, 0] * gram[1, 1])
+    near, *far = gram_rounding(network, x0[None], points)[0].tolist()
+    assert abs(slope - gram[0, 1]) <= near + sum(far) / FAR
 
 
 @given(case=cases(activations=("relu",), bias=False, depth=(2, 2), **PLAIN), factor=powers_of_two(-40, 40))
@@ -88,10 +89,10 @@ def test_kernel_is_zero_on_the_opposite_ray_of_two_layers(case, factor):
 def test_biases_keep_the_growth_affine_far_out(case):
     """Beyond the last kink the kernel is affine in ρ, with biases too."""
     network, x, x_next = case.draw()
-    far = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None] * 2.0**40
-    gram = gram_along(network, x[0], x[0] + far * x_next[0])
+    points = x[0] + torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None] * FAR * x_next[0]
+    gram = gram_along(network, x[0], points)
     bend = gram[0, 1] - 2 * gram[0, 2] + gram[0, 3]
-    assert abs(bend) <= ROUNDING * np.sqrt(gram[0, 0] * gram[3, 3])
+    assert abs(bend) <= 4 * gram_rounding(network, x[:1], points).max()
 
 
 def tiny(weights: list[list[list[float]]], activation: str = "relu") -> MLP:

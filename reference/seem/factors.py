@@ -8,6 +8,7 @@ Source: the layerwise identity is Novak et al. 2022 (2206.08720); the shares of 
 norm are derived.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,40 @@ def check_one_output(values: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class OuterFactors:
+class Term:
+    r"""A share :math:`s\,(ll'^\top)\circ(rr'^\top)` of the kernel, or :math:`s\,ll'^\top` without r.
+
+    Attributes:
+        left: l, shape (N, k).
+        right: r, shape (N, m), or None.
+        scale: s, shape ().
+    """
+
+    left: Float[Tensor, "N k"]
+    right: Float[Tensor, "N m"] | None = None
+    scale: Float[Tensor, ""] | float = 1.0
+
+
+class Factors(ABC):
+    """Factors of one layer's per-sample gradients, over N rows."""
+
+    @abstractmethod
+    def terms(self) -> list[Term]:
+        """The shares of the kernel that the layer adds."""
+
+    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
+        """The layer's share of a Gram block."""
+        shares = []
+        for term in self.terms():
+            share = term.left[rows] @ term.left[columns].T
+            if term.right is not None:
+                share.mul_(term.right[rows] @ term.right[columns].T)
+            shares.append(share * term.scale)
+        return torch.stack(shares).sum(0)
+
+
+@dataclass(frozen=True)
+class OuterFactors(Factors):
     """Factors of a linear layer: gradient rows δ ⊗ h, and δ for the biases.
 
     Attributes:
@@ -49,16 +83,15 @@ class OuterFactors:
     deltas: Float[Tensor, "N fan_out"]
     bias: bool
 
-    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
-        """The layer's share (δδ'ᵀ)∘(hh'ᵀ + bias) of a Gram block."""
-        products = self.inputs[rows] @ self.inputs[columns].T
-        if self.bias:
-            products += 1
-        return products.mul_(self.deltas[rows] @ self.deltas[columns].T)
+    def terms(self) -> list[Term]:
+        """The share (δδ'ᵀ)∘(hh'ᵀ + bias); with one output a plain product of δ(h, bias)."""
+        # A column of ones adds the biases inside the product, which costs less than another pass over the block.
+        inputs = functional.pad(self.inputs, (0, 1), value=1.0) if self.bias else self.inputs
+        return [Term(inputs * self.deltas)] if self.deltas.shape[1] == 1 else [Term(self.deltas, inputs)]
 
 
 @dataclass(frozen=True)
-class WeightNormFactors:
+class WeightNormFactors(Factors):
     r"""Factors of a layer with weight rows :math:`g_j \hat v_j`, :math:`\hat v = v/\|v\|`.
 
     With p_j = ⟨h, v̂_j⟩ and s_j = g_j/‖v_j‖ the gradients are δ_j s_j (h - p_j v̂_j) by v_j, δ_j p_j by g_j and
@@ -78,20 +111,17 @@ class WeightNormFactors:
     directions: Float[Tensor, "fan_out fan_in"]
     bias: bool
 
-    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
-        """The share (δs)(δ's)ᵀ∘hh'ᵀ - (δsp)(δ'sp)ᵀ + (δp)(δ'p)ᵀ + bias δδ'ᵀ of a Gram block."""
+    def terms(self) -> list[Term]:
+        """The shares (δs)(δ's)ᵀ∘hh'ᵀ - (δsp)(δ'sp)ᵀ + (δp)(δ'p)ᵀ + bias δδ'ᵀ."""
         lengths = self.directions.norm(dim=1)
         along = self.deltas * (self.inputs @ (self.directions / lengths[:, None]).T)
         scales = self.gains / lengths
-        tangent = self.deltas * scales
-        share = OuterFactors(self.inputs, tangent, bias=False).gram(rows, columns)
-        share -= (along * scales)[rows] @ (along * scales)[columns].T
-        share += along[rows] @ along[columns].T
-        return share + self.deltas[rows] @ self.deltas[columns].T if self.bias else share
+        shares = [Term(self.deltas * scales, self.inputs), Term(along * scales, scale=-1.0), Term(along)]
+        return [*shares, Term(self.deltas)] if self.bias else shares
 
 
 @dataclass(frozen=True)
-class SpectralNormFactors:
+class SpectralNormFactors(Factors):
     r"""Factors of a layer with weights :math:`W/\sigma`, :math:`\sigma = u^\top W v`; u and v are held constant.
 
     With q = δᵀWh/σ the gradient by W is (δhᵀ - q uvᵀ)/σ.
@@ -112,21 +142,25 @@ class SpectralNormFactors:
     right: Float[Tensor, " fan_in"]
     bias: bool
 
-    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
-        """The share (δδ'ᵀ∘hh'ᵀ - cq'ᵀ - qc'ᵀ + ‖u‖²‖v‖² qq'ᵀ)/σ² + bias δδ'ᵀ, with c = ⟨δ, u⟩⟨h, v⟩."""
+    def terms(self) -> list[Term]:
+        """The shares (δδ'ᵀ∘hh'ᵀ - cq'ᵀ - qc'ᵀ + ‖u‖²‖v‖² qq'ᵀ)/σ² + bias δδ'ᵀ, with c = ⟨δ, u⟩⟨h, v⟩."""
         sigma = self.left @ self.weight @ self.right
         value = (self.deltas * (self.inputs @ self.weight.T)).sum(1) / sigma
         # c less half of its own product with q: the three terms of rank one become two.
         crossed = (self.deltas @ self.left) * (self.inputs @ self.right)
         crossed = crossed - self.left.square().sum() * self.right.square().sum() / 2 * value
-        share = OuterFactors(self.inputs, self.deltas, bias=False).gram(rows, columns)
-        share -= crossed[rows, None] * value[columns] + value[rows, None] * crossed[columns]
-        share /= sigma.square()
-        return share + self.deltas[rows] @ self.deltas[columns].T if self.bias else share
+        scale = 1 / sigma.square()
+        # cq' + qc' is half the difference of the squares of c + q and c - q.
+        squares = [
+            Term((crossed + value)[:, None], scale=-scale / 2),
+            Term((crossed - value)[:, None], scale=scale / 2),
+        ]
+        shares = [Term(self.deltas, self.inputs, scale), *squares]
+        return [*shares, Term(self.deltas)] if self.bias else shares
 
 
 @dataclass(frozen=True)
-class DiagonalFactors:
+class DiagonalFactors(Factors):
     """Factors of a gain and a shift by unit: gradient rows δ∘x̂ and δ.
 
     Attributes:
@@ -139,14 +173,10 @@ class DiagonalFactors:
     deltas: Float[Tensor, "N width"]
     shift: bool
 
-    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
-        """The affine's share (δ∘x̂)(δ'∘x̂')ᵀ + shift δδ'ᵀ of a Gram block."""
-        gains = self.normalised * self.deltas
-        share = gains[rows] @ gains[columns].T
-        return share + self.deltas[rows] @ self.deltas[columns].T if self.shift else share
-
-
-Factors = OuterFactors | WeightNormFactors | SpectralNormFactors | DiagonalFactors
+    def terms(self) -> list[Term]:
+        """The shares (δ∘x̂)(δ'∘x̂')ᵀ + shift δδ'ᵀ."""
+        gains = Term(self.normalised * self.deltas)
+        return [gains, Term(self.deltas)] if self.shift else [gains]
 
 
 def gradient_factors(network: MLP, x: Float[Tensor, "N inputs"]) -> list[Factors]:

@@ -1,0 +1,52 @@
+"""The operator against the matrix that it stands for."""
+
+import pytest
+import torch
+
+from seem import operators
+from seem.networks import Critic, MLPConfig
+from seem.ntk import gram_by_jacobians
+from seem.operators import SEEMOperator
+from seem.spectrum import seem_matrix
+
+ROWS, DISCOUNT = 33, 0.9
+KINDS = ("none", "layer", "rms", "group:4", "batch", "weight", "spectral", "scale")
+TOLERANCE = 1e-12
+"""Two orders of summation of some hundred float64 products."""
+
+
+def case(normalisation="none", **shape):
+    generator = torch.Generator().manual_seed(0)
+    config = MLPConfig(**({"depth": 4, "width": 16, "normalisation": normalisation} | shape))
+    critic = Critic(3, 2, config, generator=generator, dtype=torch.float64).eval()
+    x, x_next = torch.randn(2, ROWS, 5, generator=generator, dtype=torch.float64)
+    terminals = (torch.rand(ROWS, generator=generator, dtype=torch.float64) < 0.3).double()
+    gram, gram_next = gram_by_jacobians(critic, x, x), gram_by_jacobians(critic, x_next, x)
+    matrix = seem_matrix(gram, gram_next, DISCOUNT, terminals)
+    return SEEMOperator.of(critic, x, x_next, discount=DISCOUNT, terminals=terminals), matrix
+
+
+def assert_near(value, expected):
+    assert (value - expected).norm() <= TOLERANCE * expected.norm()
+
+
+@pytest.fixture(params=[1, 7 * ROWS, 10**6], ids=["a row at a time", "a few rows", "one block"])
+def block(request, monkeypatch):
+    monkeypatch.setattr(operators, "BLOCK", request.param)
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("normalisation", KINDS)
+def test_matrix_and_norm(normalisation):
+    operator, matrix = case(normalisation)
+    assert_near(operator.matrix(), matrix)
+    assert operator.norm() == pytest.approx(matrix.norm().item(), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [{}, {"bias": False}, {"depth": 1}, {"activation": "gelu"}], ids=str)
+@pytest.mark.parametrize("normalisation", KINDS)
+def test_products(normalisation, shape):
+    operator, matrix = case(normalisation, **shape)
+    vectors = torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert_near(operator.product(vectors), matrix @ vectors)
+    assert_near(operator.transposed(vectors), matrix.T @ vectors)
