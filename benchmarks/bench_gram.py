@@ -1,0 +1,109 @@
+"""The SEEM matrix A: the closed form against a loop over samples, torch.func, and neural-tangents."""
+
+import torch
+from cases import DISCOUNT, Row, compare, critic_and_rows
+from interleave import Peer, Timing, find_peer, interleave, peak_memory
+from ntk_peers import by_sample, by_torch_func
+
+from seem.operators import SEEMOperator
+
+LOOP, CONTRACTION, STRUCTURED = "loop over samples (published)", "torch.func contraction", "neural-tangents"
+TARGETS = {"none": (75.0, 15.0, 2.5), "layer": (60.0, 15.0, 2.5)}
+MEMORY_TARGET = 15.0
+MEMORY_SCRIPT = """
+import sys
+sys.path.insert(0, "benchmarks")
+from bench_gram import seem_matrix
+from cases import DISCOUNT, critic_and_rows
+from ntk_peers import by_torch_func
+way, rows, normalisation = sys.argv[1:]
+critic, x, x_next = critic_and_rows(int(rows), normalisation=normalisation)
+critic(x)
+if way != "base":
+    (seem_matrix if way == "ours" else by_torch_func)(critic, x, x_next, DISCOUNT)
+"""
+
+
+def seem_matrix(critic, x, x_next, discount):
+    """A by this project."""
+    return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=torch.zeros(len(x))).matrix()
+
+
+def start_structured(critic, x, x_next) -> Peer | None:
+    """neural-tangents on the same critic, when it is installed."""
+    python = find_peer("neural-tangents")
+    if python is None:
+        return None
+    affines = [(n.weight.tolist(), n.bias.tolist()) for n in critic.norms if isinstance(n, torch.nn.LayerNorm)]
+    settings = {"weights": [layer.weight.tolist() for layer in critic.linears], "affines": affines}
+    settings |= {"biases": [layer.bias.tolist() for layer in critic.linears], "discount": DISCOUNT}
+    return Peer(python, "neural_tangents_ntk.py", settings | {"x": x.tolist(), "x_next": x_next.tolist()})
+
+
+def measure(rows: int, normalisation: str, rounds: int, repeats: int = 5) -> list[Row]:
+    """One setting: N rows of a 14-256-256-1 critic in float32.
+
+    Args:
+        rows: N.
+        normalisation: "none" or "layer".
+        rounds: Rounds of the interleaved run.
+        repeats: Repetitions of the fast ways inside a round.
+    """
+    critic, x, x_next = critic_and_rows(rows, normalisation=normalisation)
+    peer = start_structured(critic, x, x_next)
+    matrix = seem_matrix(critic, x, x_next, DISCOUNT)
+    # Two float32 summations of some hundred terms.
+    for other in (by_sample, by_torch_func):
+        assert (other(critic, x, x_next, DISCOUNT) - matrix).norm() <= 1e-5 * matrix.norm()
+    ways = {
+        "ours": lambda: [seem_matrix(critic, x, x_next, DISCOUNT) for _ in range(repeats)] and None,
+        LOOP: lambda: by_sample(critic, x, x_next, DISCOUNT) is None,
+        CONTRACTION: lambda: by_torch_func(critic, x, x_next, DISCOUNT) is None,
+    }
+    ways = {name: _untimed(way) for name, way in ways.items()}
+    if peer is not None:
+        assert abs(peer.told["norm"] - matrix.norm().item()) <= 1e-4 * matrix.norm().item()
+        ways[STRUCTURED] = lambda: sum(peer() for _ in range(repeats)) / repeats
+    timings = interleave(ways, rounds)
+    timings["ours"] = Timing("ours", tuple(seconds / repeats for seconds in timings["ours"].seconds))
+    if peer is not None:
+        peer.close()
+    targets = TARGETS[normalisation] if rows == 1024 else (None,) * 3
+    peers = [
+        (timings.get(name, name), target) for name, target in zip((LOOP, CONTRACTION, STRUCTURED), targets, strict=True)
+    ]
+    name = "LayerNorm" if normalisation == "layer" else "plain"
+    return compare("A", f"N = {rows:,}, {name}, float32", timings["ours"], peers)
+
+
+def memory(rows: int, normalisation: str) -> Row:
+    """Peak memory above the critic and the rows, against the contraction's."""
+    base, ours, contraction = (
+        peak_memory(MEMORY_SCRIPT, way, str(rows), normalisation) for way in ("base", "ours", CONTRACTION)
+    )
+    name = "LayerNorm" if normalisation == "layer" else "plain"
+    ratio = (contraction - base) / max(ours - base, 1.0)
+    note = f"peak memory above the start: {ours - base:.0f} against {contraction - base:.0f} MiB"
+    return Row("memory", f"N = {rows:,}, {name}, float32", CONTRACTION, 0.0, ratio, None, None, MEMORY_TARGET, note)
+
+
+def _untimed(way):
+    def run() -> None:
+        way()
+
+    return run
+
+
+def roofline(rounds: int) -> tuple[float, float]:
+    """Achieved and peak GFLOP/s: the products that A at N = 1,024 needs, and a 1,024-square product."""
+    critic, x, x_next = critic_and_rows(1024)
+    square = torch.randn(1024, 1024)
+    ways = {
+        "ours": _untimed(lambda: seem_matrix(critic, x, x_next, DISCOUNT)),
+        "peak": _untimed(lambda: [square @ square for _ in range(4)]),
+    }
+    timings = interleave(ways, rounds)
+    # G(X*, X) in full and one half of G(X, X), over the widths of all factors.
+    widths = (256 + 15) + (256 + 257) + 257
+    needed = 1.5 * 2 * 1024**2 * widths
+    return needed / timings["ours"].median / 1e9, 4 * 2 * 1024**3 / timings["peak"].median / 1e9

@@ -1,0 +1,115 @@
+"""Timing of several ways to the same thing, interleaved in one run, so that only ratios are trusted."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one way, round by round.
+
+    Attributes:
+        name: Which way.
+        seconds: One number a round.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median over the rounds, in seconds."""
+        return float(np.median(self.seconds))
+
+    def ratio(self, other: "Timing") -> tuple[float, float, float]:
+        """How many times longer another way takes: median and quartiles of the rounds' own ratios."""
+        ratios = np.array(other.seconds) / np.array(self.seconds)
+        low, middle, high = np.percentile(ratios, (25, 50, 75))
+        return float(middle), float(low), float(high)
+
+
+def interleave(ways: Mapping[str, Callable[[], float | None]], rounds: int) -> dict[str, Timing]:
+    """Time every way once a round, after one round that does not count.
+
+    Args:
+        ways: What to time; a way that times itself (in another process) returns its seconds.
+        rounds: Rounds that count.
+
+    Returns:
+        One timing a way.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            own = way()
+            taken = time.perf_counter() - started if own is None else own
+            if number:
+                seconds[name].append(taken)
+    return {name: Timing(name, tuple(values)) for name, values in seconds.items()}
+
+
+class Peer:
+    """Another library in an interpreter of its own, asked over a pipe; it times itself, without the pipe.
+
+    Args:
+        python: Its interpreter.
+        script: File name under benchmarks/peers.
+        settings: What the script is told first, one JSON object.
+    """
+
+    def __init__(self, python: Path, script: str, settings: dict[str, Any]) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - an interpreter that `nox -s peers` made
+            [str(python), str(PEERS / script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.told = self.ask(settings)
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Send one JSON line and wait for the answering one."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended: run it by hand to see why")
+        return json.loads(line)
+
+    def __call__(self) -> float:
+        """Seconds of one repetition."""
+        return float(self.ask({"run": True})["seconds"])
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def find_peer(name: str) -> Path | None:
+    """The interpreter that ``nox -s peers`` made for a library, or None."""
+    python = Path(__file__).parents[1] / ".nox" / f"peers-{name}" / "bin" / "python"
+    return python if python.is_file() else None
+
+
+def peak_memory(script: str, *arguments: str) -> float:
+    """Peak resident memory of a fresh process in MiB.
+
+    Args:
+        script: Python code that prints nothing and does the work.
+        arguments: Its ``sys.argv[1:]``.
+    """
+    code = f"{script}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    command = [sys.executable, "-c", code, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this interpreter
+    return float(finished.stdout)
