@@ -148,3 +148,10 @@ def test_no_rate_gives_no_crash(depth):
     for rate in (0.0, -0.0, math.nan):
         assert SGDLaw(depth).steps_to_overflow(rate, 700.0) == math.inf
         assert SGDLaw(depth).steps_to_blow_up(rate) == math.inf
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 9])
+def test_next_to_the_overshoot_threshold_the_count_ends(depth):
+    # The step's factor -1 - 2^-52 may round to -1, which never grows.
+    rate = math.nextafter(-2.0 * depth, -math.inf)
+    assert SGDLaw(depth).steps_to_overflow(rate, 100.0) > 10
