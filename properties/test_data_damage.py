@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import event, given
+import pytest
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from properties.strategies.files import DAMAGES, D4RLFile, files
@@ -39,9 +40,10 @@ def refusal(path: Path, read: Callable[[Path], Any]) -> str:
     return ""
 
 
+@pytest.mark.parametrize("kind", DAMAGES)
+@settings(max_examples=max(50, settings.default.max_examples // len(DAMAGES)))  # the kinds share the examples
 @given(file=files(), data=st.data())
-def test_damaged_content_is_refused(file, data):
-    kind = data.draw(st.sampled_from(sorted(DAMAGES)), label="damage")
+def test_damaged_content_is_refused(file, data, kind):
     arrays = DAMAGES[kind](data, file.arrays())
     with tempfile.TemporaryDirectory() as folder:
         path = file.write(Path(folder) / "drawn.hdf5", arrays)

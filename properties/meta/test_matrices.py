@@ -62,6 +62,19 @@ def test_the_exact_matrix_is_annihilated_by_its_eigenvalues(case):
     assert sum(Fraction(value.real) for value in case.eigenvalues) == sum(matrix[i][i] for i in range(case.size))
 
 
+@given(case=matrices(stiff=False, largest=4), eta=st.sampled_from((0.25, 1.0)), steps=st.integers(0, 5))
+def test_powers_by_binomials_are_powers(case, eta, steps):
+    step = [[Fraction(value) for value in row] for row in (torch.eye(case.size) + eta * case.draw()).tolist()]
+    expected = [[Fraction(k)] for k in range(1, case.size + 1)]
+    for _ in range(steps):
+        expected = product(step, expected)
+    error = torch.arange(1.0, case.size + 1, dtype=torch.float64)
+    size = (torch.eye(case.size) + eta * case.draw().abs()).norm().item() ** steps * error.norm().item()
+    gaps = (abs(a - float(b)) for a, (b,) in zip(case.after(error, eta, steps).tolist(), expected, strict=True))
+    # 1e-12: some hundred roundings in the Jordan basis, each enlarged by at most its condition number.
+    assert max(gaps) <= 1e-12 * case.condition * max(size, 1.0)
+
+
 @given(case=matrices())
 def test_the_condition_number_is_below_its_bound(case):
     # 1e-12: the bound is attained by a single shear, and singular values round.
