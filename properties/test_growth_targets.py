@@ -115,6 +115,13 @@ def test_a_copied_target_has_no_lag(seed, rows):
     assert transition.dtype == np.float64
 
 
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 3), tau=target_rates)
+def test_single_precision_kernels_are_stepped_in_double(seed, rows, tau):
+    blocks = np.random.default_rng(seed).normal(size=(2, rows, rows)).astype(np.float32)
+    law = EMALaw(1, tau)
+    assert np.array_equal(law.transition(*blocks), law.transition(*blocks.tolist()))
+
+
 @given(tau=st.floats(0.05, 1.0), gram=st.floats(0.05, 1.0), share=st.floats(0.1, 10.0), exponent=st.integers(10, 20))
 def test_small_whole_steps_join_continuous_time(tau, gram, share, exponent):
     """All rates times h: the transition's spectral radius is 1 + hμ + O(h²)."""

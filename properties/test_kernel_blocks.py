@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from properties.oracles import sizes
 from properties.strategies.networks import EVERY_KIND, NORMALISATIONS, Case, cases
 from seem.networks import MLP, MLPConfig
-from seem.ntk import evaluate, gram_blocks, gram_by_jacobians
+from seem.ntk import evaluate, gram_blocks
 
 EPSILON = torch.finfo(torch.float64).eps
 ALIKE = EVERY_KIND | {"normalisations": tuple(kind for kind in NORMALISATIONS if kind != "group"), "depth": (2, 4)}
@@ -31,15 +31,6 @@ def test_blocks_are_those_of_the_joint_kernel(case):
     assert ((gram_next - transposed.T).abs() <= bound[case.rows :, : case.rows]).all(), "G(X*, X) is not G(X, X*)ᵀ"
     # Positive semi-definite over [X; X*] together, which no single block shows.
     assert torch.linalg.eigvalsh(assembled).min() >= -bound.norm()
-
-
-@given(case=cases(**EVERY_KIND))
-def test_torch_func_blocks_are_transposes(case):
-    network, x, x_next = case.draw()
-    block, transposed = gram_by_jacobians(network, x_next, x), gram_by_jacobians(network, x, x_next)
-    # The same products, summed in another order.
-    bound = 2 * EPSILON * sizes(network, x_next).of_gram(sizes(network, x))
-    assert ((block - transposed.T).abs() <= bound).all()
 
 
 @given(case=cases(**EVERY_KIND, rows=(2, 5)), data=st.data())
