@@ -36,18 +36,28 @@ def check_one_output(values: Tensor) -> None:
         )
 
 
+def check_rows_are_apart(network: nn.Module) -> None:
+    """Refuse a module that couples the rows of a batch.
+
+    Raises:
+        InputError: When it holds a BatchNorm in training mode, which leaves no per-sample gradient.
+    """
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules()):
+        raise InputError("BatchNorm in training mode couples the rows of a batch: call network.eval() first")
+
+
 @dataclass(frozen=True)
 class Term:
     r"""A share :math:`s\,(ll'^\top)\circ(rr'^\top)` of the kernel, or :math:`s\,ll'^\top` without r.
 
     Attributes:
-        left: l, shape (N, k).
-        right: r, shape (N, m), or None.
+        left: l, shape (..., N, k).
+        right: r, shape (..., N, m), or None.
         scale: s, shape ().
     """
 
-    left: Float[Tensor, "N k"]
-    right: Float[Tensor, "N m"] | None = None
+    left: Float[Tensor, "*networks N k"]
+    right: Float[Tensor, "*networks N m"] | None = None
     scale: Float[Tensor, ""] | float = 1.0
 
 
@@ -58,36 +68,26 @@ class Factors(ABC):
     def terms(self) -> list[Term]:
         """The shares of the kernel that the layer adds."""
 
-    def gram(self, rows: slice, columns: slice) -> Float[Tensor, "rows columns"]:
-        """The layer's share of a Gram block."""
-        shares = []
-        for term in self.terms():
-            share = term.left[rows] @ term.left[columns].T
-            if term.right is not None:
-                share.mul_(term.right[rows] @ term.right[columns].T)
-            shares.append(share * term.scale)
-        return torch.stack(shares).sum(0)
-
 
 @dataclass(frozen=True)
 class OuterFactors(Factors):
     """Factors of a linear layer: gradient rows δ ⊗ h, and δ for the biases.
 
     Attributes:
-        inputs: Layer inputs h, shape (N, fan_in).
-        deltas: Derivatives δ of the output by the layer's pre-activation, shape (N, fan_out).
+        inputs: Layer inputs h, shape (..., N, fan_in).
+        deltas: Derivatives δ of the output by the layer's pre-activation, shape (..., N, fan_out).
         bias: Whether the layer has biases.
     """
 
-    inputs: Float[Tensor, "N fan_in"]
-    deltas: Float[Tensor, "N fan_out"]
+    inputs: Float[Tensor, "*networks N fan_in"]
+    deltas: Float[Tensor, "*networks N fan_out"]
     bias: bool
 
     def terms(self) -> list[Term]:
         """The share (δδ'ᵀ)∘(hh'ᵀ + bias); with one output a plain product of δ(h, bias)."""
         # A column of ones adds the biases inside the product, which costs less than another pass over the block.
         inputs = functional.pad(self.inputs, (0, 1), value=1.0) if self.bias else self.inputs
-        return [Term(inputs * self.deltas)] if self.deltas.shape[1] == 1 else [Term(self.deltas, inputs)]
+        return [Term(inputs * self.deltas)] if self.deltas.shape[-1] == 1 else [Term(self.deltas, inputs)]
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,13 @@ class DiagonalFactors(Factors):
     """Factors of a gain and a shift by unit: gradient rows δ∘x̂ and δ.
 
     Attributes:
-        normalised: What the gain multiplies, x̂, shape (N, width).
-        deltas: Derivatives δ of the output by the affine's output, shape (N, width).
+        normalised: What the gain multiplies, x̂, shape (..., N, width).
+        deltas: Derivatives δ of the output by the affine's output, shape (..., N, width).
         shift: Whether there is a shift.
     """
 
-    normalised: Float[Tensor, "N width"]
-    deltas: Float[Tensor, "N width"]
+    normalised: Float[Tensor, "*networks N width"]
+    deltas: Float[Tensor, "*networks N width"]
     shift: bool
 
     def terms(self) -> list[Term]:

@@ -1,8 +1,8 @@
 r"""Gram blocks of the empirical neural tangent kernel, :math:`G(Z, X) = \Phi(Z)\Phi(X)^\top`.
 
 :math:`\Phi(X)` stacks the per-sample gradients :math:`\nabla_\theta f_\theta(x_i)`. For a perceptron no row
-of length P (the number of parameters) is ever formed: one forward and one backward pass give the factors
-of `seem.factors`. Any other module goes through ``torch.func``.
+of length P (the number of parameters) is ever formed: one forward and one backward pass give its
+`seem.features`. Any other module goes through ``torch.func``.
 
 Source: the kernel is the paper's, section 3 (recalled numbering).
 """
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 from seem.errors import InputError
-from seem.factors import check_one_output, gradient_factors
+from seem.factors import check_one_output, check_rows_are_apart
+from seem.features import KernelFeatures
 from seem.networks import MLP
 
 Inputs = Tensor | tuple[Tensor, ...]
@@ -38,16 +39,6 @@ def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
     values = network(*x) if isinstance(x, tuple) else network(x)
     check_one_output(values)
     return values.reshape(-1)
-
-
-def check_rows_are_apart(network: nn.Module) -> None:
-    """Refuse a module that couples the rows of a batch.
-
-    Raises:
-        InputError: When it holds a BatchNorm in training mode, which leaves no per-sample gradient.
-    """
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules()):
-        raise InputError("BatchNorm in training mode couples the rows of a batch: call network.eval() first")
 
 
 def _is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
@@ -82,16 +73,8 @@ def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Te
     """
     if isinstance(x, tuple) or isinstance(x_next, tuple) or not _is_perceptron(network):
         return gram_by_jacobians(network, x, x), gram_by_jacobians(network, x_next, x)
-    check_rows_are_apart(network)
-    rows = len(x)
-    current, following = slice(0, rows), slice(rows, 2 * rows)
-    factors = gradient_factors(network, torch.cat((x, x_next)))
-    gram = torch.zeros(rows, rows, dtype=x.dtype, device=x.device)
-    gram_next = torch.zeros_like(gram)
-    for factor in factors:
-        gram += factor.gram(current, current)
-        gram_next += factor.gram(following, current)
-    return gram, gram_next
+    features, following = KernelFeatures.of(network, x), KernelFeatures.of(network, x_next)
+    return features.block(features), following.block(features)
 
 
 def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256) -> Float[Tensor, "rows columns"]:

@@ -6,7 +6,7 @@ parameters one tensor, and their gradients another, so that an optimiser's step 
 operation and nothing is allocated twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.errors import InputError
+from seem.factors import DiagonalFactors, Factors, OuterFactors
+from seem.features import KernelFeatures
 from seem.networks import ACTIVATIONS, MLP
 
 aten = torch.ops.aten
@@ -190,27 +192,57 @@ class StackedMLP:
         Returns:
             The derivative by the inputs, shape (K, N, inputs), or None.
         """
+        delta_inputs = None
+        for number, affine, raw in self._deltas(delta, traces, every):
+            layer, trace = self.layers[number - 1].every(every), traces[number - 1]
+            if gradient is not None:
+                out = gradient[number - 1]
+                if trace.normal is not None and out.gain is not None and out.shift is not None:
+                    torch.sum(affine * trace.normal[1], 1, keepdim=True, out=out.gain)
+                    torch.sum(affine, 1, keepdim=True, out=out.shift)
+                torch.bmm(raw.mT, trace.inputs, out=out.weight)
+                if out.bias is not None:
+                    torch.sum(raw, 1, keepdim=True, out=out.bias)
+            if number == 1 and inputs:
+                delta_inputs = torch.bmm(raw, layer.weight)
+        return delta_inputs
+
+    def features(self, x: Float[Tensor, "K N inputs"]) -> KernelFeatures:
+        """Features of the kernels of all networks at once.
+
+        Args:
+            x: Inputs, shape (K, N, inputs).
+
+        Raises:
+            InputError: When the networks have several outputs.
+        """
+        outputs, traces = self.forward(x)
+        if outputs.shape[-1] != 1:
+            raise InputError(f"a critic has one output a row, these give {outputs.shape[-1]}: pass one-output networks")
+        factors: list[Factors] = []
+        for number, affine, raw in self._deltas(torch.ones_like(outputs), traces):
+            trace = traces[number - 1]
+            if trace.normal is not None and self.config.affine:
+                factors.append(DiagonalFactors(trace.normal[1], affine, shift=True))
+            factors.append(OuterFactors(trace.inputs, raw, bias=self.config.bias))
+        return KernelFeatures.from_factors(factors)
+
+    def _deltas(self, delta: Tensor, traces: list[Trace], every: int = 1) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """From the last layer to the first: its number, and the derivatives by its activation's input and by Wh + b."""
         for number in range(self.config.depth, 0, -1):
             layer, trace = self.layers[number - 1].every(every), traces[number - 1]
-            if number < self.config.depth:
-                delta = self.derivative(delta, trace.before, trace.after)
-            out = None if gradient is None else gradient[number - 1]
+            affine = delta if number == self.config.depth else self.derivative(delta, trace.before, trace.after)
+            raw = affine
             if trace.normal is not None:
-                raw, standard, mean, deviation = trace.normal
-                if layer.gain is not None:
-                    if out is not None and out.gain is not None and out.shift is not None:
-                        torch.sum(delta * standard, 1, keepdim=True, out=out.gain)
-                        torch.sum(delta, 1, keepdim=True, out=out.shift)
-                    delta = delta * layer.gain
-                shape, wanted = raw.shape[-1:], [True, False, False]
-                delta = aten.native_layer_norm_backward(delta, raw, shape, mean, deviation, None, None, wanted)[0]
-            if out is not None:
-                torch.bmm(delta.mT, trace.inputs, out=out.weight)
-                if out.bias is not None:
-                    torch.sum(delta, 1, keepdim=True, out=out.bias)
-            if number > 1 or inputs:
-                delta = torch.bmm(delta, layer.weight)
-        return delta if inputs else None
+                before, _, mean, deviation = trace.normal
+                raw = affine if layer.gain is None else affine * layer.gain
+                wanted = [True, False, False]
+                raw = aten.native_layer_norm_backward(
+                    raw, before, before.shape[-1:], mean, deviation, None, None, wanted
+                )[0]
+            yield number, affine, raw
+            if number > 1:
+                delta = torch.bmm(raw, layer.weight)
 
 
 def _linears(network: MLP) -> list[nn.Linear]:

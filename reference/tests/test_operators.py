@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from seem import operators
-from seem.networks import Critic, MLPConfig
+from seem.errors import InputError
+from seem.networks import MLP, Critic, MLPConfig
 from seem.ntk import gram_by_jacobians
 from seem.operators import SEEMOperator
 from seem.spectrum import seem_matrix
+from seem.stacked import StackedMLP
 
 ROWS, DISCOUNT = 33, 0.9
 KINDS = ("none", "layer", "rms", "group:4", "batch", "weight", "spectral", "scale")
@@ -40,7 +42,7 @@ def block(request, monkeypatch):
 def test_matrix_and_norm(normalisation):
     operator, matrix = case(normalisation)
     assert_near(operator.matrix(), matrix)
-    assert operator.norm() == pytest.approx(matrix.norm().item(), rel=TOLERANCE)
+    assert operator.norm().item() == pytest.approx(matrix.norm().item(), rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", [{}, {"bias": False}, {"depth": 1}, {"activation": "gelu"}], ids=str)
@@ -50,3 +52,32 @@ def test_products(normalisation, shape):
     vectors = torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert_near(operator.product(vectors), matrix @ vectors)
     assert_near(operator.transposed(vectors), matrix.T @ vectors)
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize(
+    "shape", [{}, {"bias": False, "affine": False}, {"depth": 1}, {"normalised_layers": (1,)}], ids=str
+)
+def test_a_stack_is_its_networks(normalisation, shape):
+    generator = torch.Generator().manual_seed(0)
+    config = MLPConfig(**({"depth": 3, "width": 8, "normalisation": normalisation} | shape))
+    critics = [Critic(3, 2, config, generator=generator, dtype=torch.float64) for _ in range(3)]
+    x, x_next = torch.randn(2, 3, ROWS, 5, generator=generator, dtype=torch.float64)
+    terminals = (torch.rand(3, ROWS, generator=generator, dtype=torch.float64) < 0.3).double()
+    discounts = torch.tensor([[0.0], [0.9], [1.0]], dtype=torch.float64)
+    stack = SEEMOperator.of(StackedMLP(critics), x, x_next, discount=discounts, terminals=terminals)
+    vectors = torch.randn(3, ROWS, 2, generator=generator, dtype=torch.float64)
+    for index, critic in enumerate(critics):
+        options = {"discount": discounts[index].item(), "terminals": terminals[index]}
+        single = SEEMOperator.of(critic, x[index], x_next[index], **options)
+        assert_near(stack.matrix()[index], single.matrix())
+        assert_near(stack.product(vectors)[index], single.product(vectors[index]))
+        assert_near(stack.transposed(vectors)[index], single.transposed(vectors[index]))
+        assert_near(stack.norm()[index], single.norm())
+
+
+def test_a_stack_of_several_outputs_is_refused():
+    networks = [MLP(3, 2, MLPConfig(depth=2, width=4), generator=torch.Generator().manual_seed(0))]
+    with pytest.raises(InputError, match="one-output networks"):
+        StackedMLP(networks).features(torch.zeros(1, 5, 3))
