@@ -88,10 +88,11 @@ def test_no_constant_outlives_training_of_the_head(case, factor):
     for index, (before, after) in enumerate(
         zip(factors, gradient_factors(network, torch.cat((x, x_next))), strict=True)
     ):
-        rows = slice(None)
-        # Powers of two commute with rounding: equality is bitwise.
-        power = 1.0 if index == head else factor**2
-        assert torch.equal(after.gram(rows, rows), power * before.gram(rows, rows))
+        # Powers of two commute with rounding: equality is bitwise. A share is the square of its left factor.
+        power = 1.0 if index == head else factor
+        for old, new in zip(before.terms(), after.terms(), strict=True):
+            assert torch.equal(new.left, power * old.left)
+            assert (old.right is None and new.right is None) or torch.equal(new.right, old.right)
 
 
 def test_without_epsilon_the_kernel_diverges_where_the_first_layer_is_constant_across_units():

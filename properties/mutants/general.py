@@ -30,7 +30,7 @@ CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src/"]
 only_mutate = {files}
-also_copy = ["properties", "reference"]
+also_copy = ["properties", "reference", "theory"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 use_git_change_detection = false
@@ -82,8 +82,8 @@ def prepare(folder: Path, modules: tuple[str, ...]) -> None:
         files += [f"src/seem/{path.relative_to(package)}" for path in sorted(found)]
     unwanted = shutil.ignore_patterns("__pycache__", "meta", "mutants", ".hypothesis")
     shutil.copytree(package, folder / "src" / "seem", ignore=unwanted, dirs_exist_ok=True)
-    shutil.copytree(REPOSITORY / "properties", folder / "properties", ignore=unwanted, dirs_exist_ok=True)
-    shutil.copytree(REPOSITORY / "reference/tests", folder / "reference/tests", ignore=unwanted, dirs_exist_ok=True)
+    for tests in ("properties", "reference/tests", "theory"):
+        shutil.copytree(REPOSITORY / tests, folder / tests, ignore=unwanted, dirs_exist_ok=True)
     tests = ["properties"]
     tests += [
         f"reference/tests/test_{name}.py" for name in CORE if (REPOSITORY / f"reference/tests/test_{name}.py").is_file()

@@ -21,6 +21,7 @@ from seem.networks import MLP
 
 Inputs = Tensor | tuple[Tensor, ...]
 """Rows of a module with one argument, or a tuple of them for a module with several."""
+Parameters = dict[str, Tensor]
 
 
 def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
@@ -41,7 +42,8 @@ def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
     return values.reshape(-1)
 
 
-def _is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
+def is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
+    """Whether a module is one of `seem.networks`, whose kernel has a closed form."""
     # A subclass with a forward of its own is another function than its layers.
     return isinstance(network, MLP) and type(network).forward is MLP.forward
 
@@ -71,10 +73,27 @@ def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Te
         >>> [block.item() for block in gram_blocks(critic, x, x_next)]
         [6.0, 4.0]
     """
-    if isinstance(x, tuple) or isinstance(x_next, tuple) or not _is_perceptron(network):
+    if isinstance(x, tuple) or isinstance(x_next, tuple) or not is_perceptron(network):
         return gram_by_jacobians(network, x, x), gram_by_jacobians(network, x_next, x)
     features, following = KernelFeatures.of(network, x), KernelFeatures.of(network, x_next)
     return features.block(features), following.block(features)
+
+
+def check_reading_is_possible(network: nn.Module) -> None:
+    """Refuse a module that ``torch.func`` cannot differentiate row by row, or that moves when it is read.
+
+    Raises:
+        InputError: On BatchNorm or a spectral norm in training mode.
+    """
+    check_rows_are_apart(network)
+    if any(isinstance(m, _SpectralNorm) and m.training for m in network.modules()):
+        raise InputError("the spectral norm in training mode moves when it is read: call network.eval() first")
+
+
+def parameters_and_buffers(network: nn.Module) -> tuple[Parameters, Parameters]:
+    """What ``torch.func.functional_call`` wants: trainable parameters, detached, and buffers, by name."""
+    parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    return parameters, dict(network.named_buffers())
 
 
 def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256) -> Float[Tensor, "rows columns"]:
@@ -93,13 +112,10 @@ def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256
         InputError: When the network has several outputs, couples the rows of a batch (BatchNorm in training
             mode), or moves when it is read (spectral norm in training mode).
     """
-    check_rows_are_apart(network)
-    if any(isinstance(m, _SpectralNorm) and m.training for m in network.modules()):
-        raise InputError("the spectral norm in training mode moves when it is read: call network.eval() first")
-    parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
-    buffers = dict(network.named_buffers())
+    check_reading_is_possible(network)
+    parameters, buffers = parameters_and_buffers(network)
 
-    def value(parameters: dict[str, Tensor], row: tuple[Tensor, ...]) -> Tensor:
+    def value(parameters: Parameters, row: tuple[Tensor, ...]) -> Tensor:
         output = torch.func.functional_call(network, (parameters, buffers), tuple(part[None] for part in row))
         check_one_output(output)
         return output.reshape(())

@@ -1,24 +1,76 @@
 r"""The SEEM matrix as an operator: built in blocks of rows, or never built at all.
 
-With the factors of `seem.factors` the products :math:`\Phi(Z)\Phi(X)^\top v` take O(NP) operations and O(N·width)
-memory, where P is the number of parameters and no row of length P is formed. Below some ten thousand rows the
-matrix itself is faster; beyond, it no longer fits.
+A product :math:`\Phi(Z)\Phi(X)^\top v` takes O(NP) operations, where P is the number of parameters, and no row of
+length P is formed: a perceptron has the factors of `seem.features`, any other module a vector-Jacobian and a
+Jacobian-vector product. Below some ten thousand rows the matrix itself is faster; beyond, it no longer fits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from seem.factors import check_one_output
 from seem.features import KernelFeatures
 from seem.networks import MLP
+from seem.ntk import (
+    Inputs,
+    Parameters,
+    check_reading_is_possible,
+    gram_by_jacobians,
+    is_perceptron,
+    parameters_and_buffers,
+)
 from seem.stacked import StackedMLP
 
 BLOCK = 2**18
 """Numbers in one block of rows: a few such blocks stay in a core's cache."""
+CHUNK = 256
+"""Rows of a module whose gradients are held at a time."""
+
+
+class Operator(Protocol):
+    """What both operators offer."""
+
+    def matrix(self) -> Float[Tensor, "*networks M M"]:
+        """A itself."""
+        ...
+
+    def norm(self) -> Float[Tensor, "*networks"]:
+        """‖A‖_F, without holding A."""
+        ...
+
+    def product(self, v: Float[Tensor, "*networks M k"]) -> Float[Tensor, "*networks M k"]:
+        """A times k vectors, without A."""
+        ...
+
+    def transposed(self, v: Float[Tensor, "*networks M k"]) -> Float[Tensor, "*networks M k"]:
+        """Aᵀ times k vectors, without A."""
+        ...
+
+
+def operator_of(
+    critic: nn.Module, x: Inputs, x_next: Inputs, *, discount: float, terminals: Float[Tensor, " M"]
+) -> Operator:
+    """The operator of any critic, the fastest that it allows.
+
+    Args:
+        critic: A module with one output a row, whose rows do not depend on each other.
+        x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
+        x_next: X* = (s', π(s')), likewise.
+        discount: γ in [0, 1].
+        terminals: d, 1 on true terminals, shape (M,).
+
+    Raises:
+        InputError: When the network has several outputs, or couples the rows of a batch.
+    """
+    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and is_perceptron(critic):
+        return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
+    return ModuleOperator(critic, x, x_next, discount * (1 - terminals))
 
 
 @dataclass(frozen=True)
@@ -102,3 +154,76 @@ class SEEMOperator:
         total = self.current.rows
         rows = max(1, BLOCK // self.mask.numel())
         return (slice(start, min(start + rows, total)) for start in range(0, total, rows))
+
+
+@dataclass(frozen=True)
+class ModuleOperator:
+    """The same matrix of any module, through ``torch.func``.
+
+    Attributes:
+        network: A module with one output a row, whose rows do not depend on each other.
+        x: X, shape (M, inputs), or a tuple of tensors.
+        x_next: X*, likewise.
+        mask: γ(1 - d), shape (M,).
+    """
+
+    network: nn.Module
+    x: Inputs
+    x_next: Inputs
+    mask: Float[Tensor, " M"]
+
+    def __post_init__(self) -> None:
+        check_reading_is_possible(self.network)
+
+    def matrix(self) -> Float[Tensor, "M M"]:
+        """A itself."""
+        return torch.cat([self._block(rows) for rows in self._slices()])
+
+    def norm(self) -> Float[Tensor, ""]:
+        """‖A‖_F, without holding A."""
+        return torch.stack([self._block(rows).norm() for rows in self._slices()]).norm()
+
+    def product(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
+        """A times k vectors, by one backward and two forward derivatives each."""
+        gathered = self._gather(self.x, v)
+        return self.mask[:, None] * self._spread(self.x_next, gathered) - self._spread(self.x, gathered)
+
+    def transposed(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
+        """Aᵀ times k vectors."""
+        following, current = self._gather(self.x_next, self.mask[:, None] * v), self._gather(self.x, v)
+        return self._spread(self.x, {name: following[name] - current[name] for name in current})
+
+    def _block(self, rows: slice) -> Tensor:
+        x, x_next = (_rows(inputs, rows) for inputs in (self.x, self.x_next))
+        following = gram_by_jacobians(self.network, x_next, self.x)
+        return self.mask[rows, None] * following - gram_by_jacobians(self.network, x, self.x)
+
+    def _slices(self) -> Iterator[slice]:
+        return (slice(start, start + CHUNK) for start in range(0, len(self.mask), CHUNK))
+
+    def _values(self, inputs: Inputs) -> tuple[Callable[[Parameters], Tensor], Parameters]:
+        parameters, buffers = parameters_and_buffers(self.network)
+        arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+
+        def values(parameters: Parameters) -> Tensor:
+            outputs = torch.func.functional_call(self.network, (parameters, buffers), arguments)
+            check_one_output(outputs)
+            return outputs.reshape(-1)
+
+        return values, parameters
+
+    def _gather(self, inputs: Inputs, v: Tensor) -> Parameters:
+        """Φᵀv by parameter, the k vectors first."""
+        values, parameters = self._values(inputs)
+        pull = torch.func.vjp(values, parameters)[1]
+        return torch.func.vmap(pull)(v.T)[0]
+
+    def _spread(self, inputs: Inputs, gathered: Parameters) -> Tensor:
+        """Φw for what `_gather` gave."""
+        values, parameters = self._values(inputs)
+        push = partial(torch.func.jvp, values, (parameters,))
+        return torch.func.vmap(lambda direction: push((direction,))[1])(gathered).T
+
+
+def _rows(inputs: Inputs, rows: slice) -> Inputs:
+    return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
