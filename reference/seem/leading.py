@@ -79,23 +79,23 @@ def leading_eigenvalue(matrix: NDArray[np.float64], *, start: Vector | None = No
         >>> leading_eigenvalue(np.diag([1.0, *np.linspace(-100, -1, 99)])).method
         'dense'
     """
-    found = attempt(matrix, start=start) if len(matrix) >= SMALLEST_ITERATIVE else None
-    return found or _dense(matrix)
+    return attempt(matrix, start=start) or from_all_eigenvalues(matrix)
 
 
 def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted: int = WANTED) -> Leading | None:
     """The iterative part of `leading_eigenvalue`.
 
     Args:
-        matrix: Square and finite, shape (M, M), float64, M at least 64.
+        matrix: Square and finite, shape (M, M), float64.
         start: A vector to start from.
         wanted: Eigenvalues that are split off.
 
     Returns:
-        The eigenvalue with its certificate, or None when it cannot be certified.
+        The eigenvalue with its certificate, or None when it cannot be certified, or when the matrix is so small
+        that all eigenvalues take no longer.
     """
     scale = float(np.abs(matrix).max())
-    if scale == 0:
+    if scale == 0 or len(matrix) < SMALLEST_ITERATIVE:
         return None
     matrix = matrix / scale  # no square of a nearly overflowing critic may overflow
     norm = float(np.linalg.norm(matrix))
@@ -246,7 +246,12 @@ def _certified(split: Split, norm: float, bound: float) -> Leading | None:
     return Leading(split.value, bound, split.residual / norm, "iterative", split.products, start)
 
 
-def _dense(matrix: NDArray[np.float64]) -> Leading:
+def from_all_eigenvalues(matrix: NDArray[np.float64]) -> Leading:
+    """The leading eigenvalue, by computing all of them.
+
+    Args:
+        matrix: Square and finite, shape (M, M), float64.
+    """
     values = np.linalg.eigvals(matrix).astype(np.complex128)
     values = values[np.argsort(-values.real, kind="stable")]
     first = complex(values[0].real, abs(values[0].imag))

@@ -1,14 +1,14 @@
 r"""The SEEM matrix as an operator: built in blocks of rows, or never built at all.
 
 A product :math:`\Phi(Z)\Phi(X)^\top v` takes O(NP) operations, where P is the number of parameters, and no row of
-length P is formed: a perceptron has the factors of `seem.features`, any other module a vector-Jacobian and a
-Jacobian-vector product. Below some ten thousand rows the matrix itself is faster; beyond, it no longer fits.
+length P is formed: a perceptron has the factors of `seem.features`, any other module the products with its
+Jacobian and the transposed one. Below some ten thousand rows the matrix itself is faster; beyond, it no longer
+fits.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -31,46 +31,6 @@ BLOCK = 2**18
 """Numbers in one block of rows: a few such blocks stay in a core's cache."""
 CHUNK = 256
 """Rows of a module whose gradients are held at a time."""
-
-
-class Operator(Protocol):
-    """What both operators offer."""
-
-    def matrix(self) -> Float[Tensor, "*networks M M"]:
-        """A itself."""
-        ...
-
-    def norm(self) -> Float[Tensor, "*networks"]:
-        """‖A‖_F, without holding A."""
-        ...
-
-    def product(self, v: Float[Tensor, "*networks M k"]) -> Float[Tensor, "*networks M k"]:
-        """A times k vectors, without A."""
-        ...
-
-    def transposed(self, v: Float[Tensor, "*networks M k"]) -> Float[Tensor, "*networks M k"]:
-        """Aᵀ times k vectors, without A."""
-        ...
-
-
-def operator_of(
-    critic: nn.Module, x: Inputs, x_next: Inputs, *, discount: float, terminals: Float[Tensor, " M"]
-) -> Operator:
-    """The operator of any critic, the fastest that it allows.
-
-    Args:
-        critic: A module with one output a row, whose rows do not depend on each other.
-        x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
-        x_next: X* = (s', π(s')), likewise.
-        discount: γ in [0, 1].
-        terminals: d, 1 on true terminals, shape (M,).
-
-    Raises:
-        InputError: When the network has several outputs, or couples the rows of a batch.
-    """
-    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and is_perceptron(critic):
-        return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
-    return ModuleOperator(critic, x, x_next, discount * (1 - terminals))
 
 
 @dataclass(frozen=True)
@@ -184,7 +144,7 @@ class ModuleOperator:
         return torch.stack([self._block(rows).norm() for rows in self._slices()]).norm()
 
     def product(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
-        """A times k vectors, by one backward and two forward derivatives each."""
+        """A times k vectors, by three derivatives each."""
         gathered = self._gather(self.x, v)
         return self.mask[:, None] * self._spread(self.x_next, gathered) - self._spread(self.x, gathered)
 
@@ -201,7 +161,8 @@ class ModuleOperator:
     def _slices(self) -> Iterator[slice]:
         return (slice(start, start + CHUNK) for start in range(0, len(self.mask), CHUNK))
 
-    def _values(self, inputs: Inputs) -> tuple[Callable[[Parameters], Tensor], Parameters]:
+    def _pull(self, inputs: Inputs) -> Callable[[Tensor], Parameters]:
+        """The map of v to Φᵀv by parameter."""
         parameters, buffers = parameters_and_buffers(self.network)
         arguments = inputs if isinstance(inputs, tuple) else (inputs,)
 
@@ -210,19 +171,39 @@ class ModuleOperator:
             check_one_output(outputs)
             return outputs.reshape(-1)
 
-        return values, parameters
+        def pull(v: Tensor) -> Parameters:
+            return torch.func.vjp(values, parameters)[1](v)[0]
+
+        return pull
 
     def _gather(self, inputs: Inputs, v: Tensor) -> Parameters:
         """Φᵀv by parameter, the k vectors first."""
-        values, parameters = self._values(inputs)
-        pull = torch.func.vjp(values, parameters)[1]
-        return torch.func.vmap(pull)(v.T)[0]
+        return torch.func.vmap(self._pull(inputs))(v.T)
 
     def _spread(self, inputs: Inputs, gathered: Parameters) -> Tensor:
-        """Φw for what `_gather` gave."""
-        values, parameters = self._values(inputs)
-        push = partial(torch.func.jvp, values, (parameters,))
-        return torch.func.vmap(lambda direction: push((direction,))[1])(gathered).T
+        """Φw for what `_gather` gave: the transposed map, so that no operation needs a forward derivative."""
+        push = torch.func.vjp(self._pull(inputs), torch.zeros_like(self.mask))[1]
+        return torch.func.vmap(push)(gathered)[0].T
+
+
+def operator_of(
+    critic: nn.Module, x: Inputs, x_next: Inputs, *, discount: float, terminals: Float[Tensor, " M"]
+) -> SEEMOperator | ModuleOperator:
+    """The operator of any critic, the fastest that it allows.
+
+    Args:
+        critic: A module with one output a row, whose rows do not depend on each other.
+        x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
+        x_next: X* = (s', π(s')), likewise.
+        discount: γ in [0, 1].
+        terminals: d, 1 on true terminals, shape (M,).
+
+    Raises:
+        InputError: When the network has several outputs, or couples the rows of a batch.
+    """
+    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and is_perceptron(critic):
+        return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
+    return ModuleOperator(critic, x, x_next, discount * (1 - terminals))
 
 
 def _rows(inputs: Inputs, rows: slice) -> Inputs:

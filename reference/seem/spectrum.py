@@ -202,8 +202,7 @@ def take_reading(
     behind = min(2 if spectrum[0].imag else 1, rows - 1)
     gains = (1 + step_size * spectrum).abs()
     excited = spectrum.real > 0
-    direction = error / error.norm().clamp_min(torch.finfo(torch.float64).tiny)
-    pushed = matrix @ direction
+    rayleigh, growth = motion(matrix, error, step_size)
     values = evaluate(critic, x).detach()
     return Reading(
         step=step,
@@ -216,8 +215,8 @@ def take_reading(
         trailing=spectrum[-1].real.item(),
         normalised=(spectrum[0].real / matrix.norm().clamp_min(torch.finfo(torch.float64).tiny)).item(),
         numerical_abscissa=torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].item(),
-        rayleigh=(direction @ pushed).item(),
-        growth=(direction + step_size * pushed).norm().item(),
+        rayleigh=rayleigh,
+        growth=growth,
         excitation_gain=gains[excited].amax().item() if excited.any() else 1.0,
         overshoot_gain=gains[~excited].amax().item() if not excited.all() else 1.0,
         alignment=alignment(critic, x, td_error),
@@ -227,6 +226,22 @@ def take_reading(
         max_abs_q=values.abs().max().item(),
         parameter_norm=_norm(parameter_list(critic)),
     )
+
+
+def motion(matrix: Float[Tensor, "M M"], error: Float[Tensor, " M"], step_size: float) -> tuple[float, float]:
+    """Where the TD error is heading: uᵀAu/uᵀu and ‖(I + ηA)u‖/‖u‖; 0 and 0 without an error.
+
+    Args:
+        matrix: A, shape (M, M), float64.
+        error: u, shape (M,), float64.
+        step_size: η of the sum loss.
+
+    Returns:
+        The Rayleigh quotient of u and the growth of its norm that the next step should bring.
+    """
+    direction = error / error.norm().clamp_min(torch.finfo(torch.float64).tiny)
+    pushed = matrix @ direction
+    return (direction @ pushed).item(), (direction + step_size * pushed).norm().item()
 
 
 def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> float:

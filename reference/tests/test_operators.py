@@ -7,7 +7,7 @@ from seem import operators
 from seem.errors import InputError
 from seem.networks import MLP, Critic, MLPConfig
 from seem.ntk import gram_by_jacobians
-from seem.operators import SEEMOperator
+from seem.operators import ModuleOperator, SEEMOperator, operator_of
 from seem.spectrum import seem_matrix
 from seem.stacked import StackedMLP
 
@@ -81,3 +81,41 @@ def test_a_stack_of_several_outputs_is_refused():
     networks = [MLP(3, 2, MLPConfig(depth=2, width=4), generator=torch.Generator().manual_seed(0))]
     with pytest.raises(InputError, match="one-output networks"):
         StackedMLP(networks).features(torch.zeros(1, 5, 3))
+
+
+class OfTwo(torch.nn.Module):
+    """A critic of two arguments, which no closed form fits."""
+
+    def __init__(self, critic):
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, state, action):
+        return self.critic(torch.cat((state, action), dim=1))
+
+
+@pytest.mark.parametrize("chunk", [5, 256])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "batch", "spectral"])
+def test_any_module_has_the_same_operator(normalisation, chunk, monkeypatch):
+    monkeypatch.setattr(operators, "CHUNK", chunk)
+    generator = torch.Generator().manual_seed(0)
+    config = MLPConfig(depth=3, width=8, normalisation=normalisation, activation="tanh")
+    critic = Critic(3, 2, config, generator=generator, dtype=torch.float64).eval()
+    x, x_next = torch.randn(2, ROWS, 5, generator=generator, dtype=torch.float64)
+    terminals = (torch.rand(ROWS, generator=generator, dtype=torch.float64) < 0.3).double()
+    vectors = torch.randn(ROWS, 3, generator=generator, dtype=torch.float64)
+    mine = operator_of(critic, x, x_next, discount=DISCOUNT, terminals=terminals)
+    split = [(rows[:, :3], rows[:, 3:]) for rows in (x, x_next)]
+    other = operator_of(OfTwo(critic), *split, discount=DISCOUNT, terminals=terminals)
+    assert (type(mine), type(other)) == (SEEMOperator, ModuleOperator)
+    assert_near(other.matrix(), mine.matrix())
+    assert_near(other.norm(), mine.norm())
+    assert_near(other.product(vectors), mine.product(vectors))
+    assert_near(other.transposed(vectors), mine.transposed(vectors))
+
+
+def test_rows_that_meet_have_no_operator():
+    critic = Critic(3, 2, MLPConfig(normalisation="batch"), generator=torch.Generator().manual_seed(0))
+    x = torch.zeros(4, 3), torch.zeros(4, 2)
+    with pytest.raises(InputError, match="eval"):
+        operator_of(OfTwo(critic), x, x, discount=DISCOUNT, terminals=torch.zeros(4))
