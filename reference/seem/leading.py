@@ -17,12 +17,18 @@ Source: derived; Schur's reduction and ‖B‖ are standard (Golub and Van Loan,
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
 import scipy.linalg
+import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
+from torch import Tensor
+
+from seem.errors import InputError
+from seem.operators import ModuleOperator, SEEMOperator
 
 WANTED = 10
 """Eigenvalues that are split off: on diverging critics the tenth is below a fifth of the first."""
@@ -108,23 +114,33 @@ def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted:
 
 
 def leading_of_operator(
-    product: Product, transposed: Product, rows: int, norm: float, *, start: Vector | None = None, wanted: int = WANTED
+    operator: SEEMOperator | ModuleOperator, *, start: Vector | None = None, wanted: int = WANTED
 ) -> Leading | None:
-    """The leading eigenvalue of a matrix that is only known by its products.
+    """The leading eigenvalue of a matrix that is too large to be held.
 
     Args:
-        product: A times a vector (M,) or a block of vectors (M, k), float64.
-        transposed: Aᵀ times a block of vectors.
-        rows: M, at least 64.
-        norm: ‖A‖_F.
+        operator: Of one critic in float64 on the CPU, with at least 64 rows.
         start: What an earlier, similar matrix gave as ``start``.
         wanted: Eigenvalues that are split off; more of them leave a smaller rest, and certify more.
 
     Returns:
         The eigenvalue with its certificate, or None when it cannot be certified: there is no dense way out.
+
+    Raises:
+        InputError: When the operator is not in float64, whose rounding the certificate counts on.
     """
-    split = split_off(product, rows, norm, start=start, wanted=wanted)
-    return split and certify(split, norm, transposed(split.basis).T)
+    if operator.mask.dtype != torch.float64:
+        raise InputError(f"a certificate needs float64, not {operator.mask.dtype}: convert the critic by .double()")
+    rows, norm = len(operator.mask), operator.norm().item()
+    if not 0 < norm < np.inf or rows < SMALLEST_ITERATIVE:
+        return None
+
+    def apply(multiply: Callable[[Tensor], Tensor], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = torch.from_numpy(np.ascontiguousarray(v.reshape(rows, -1)))
+        return multiply(columns).detach().numpy().reshape(v.shape)
+
+    split = split_off(partial(apply, operator.product), rows, norm, start=start, wanted=wanted)
+    return split and certify(split, norm, apply(operator.transposed, split.basis).T)
 
 
 @dataclass(frozen=True)

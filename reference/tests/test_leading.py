@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from seem import leading
-from seem.leading import attempt, leading_eigenvalue, split_off
+from seem.errors import InputError
+from seem.leading import attempt, leading_eigenvalue, leading_of_operator, split_off
+from seem.networks import Critic, MLPConfig
+from seem.operators import operator_of
 
 ROWS = 120
 
@@ -105,3 +109,39 @@ def test_a_small_change_of_the_matrix_moves_the_value_by_its_first_order():
     assert leading_eigenvalue(2 * matrix).value == pytest.approx(200.0, rel=1e-12)
     assert leading_eigenvalue(matrix * 1e200).value == pytest.approx(1e202, rel=1e-12)
     assert leading_eigenvalue(matrix * 1e-200).value == pytest.approx(1e-198, rel=1e-12)
+
+
+def operator_and_critic(scale, rows=ROWS, dtype=torch.float64):
+    """A critic whose X* lies ``scale`` times as far out as X: far enough and it diverges."""
+    generator = torch.Generator().manual_seed(0)
+    critic = Critic(3, 2, MLPConfig(width=16), generator=generator, dtype=dtype)
+    x, x_next = torch.rand(2, rows, 5, generator=generator, dtype=torch.float64).to(dtype)
+    options = {"discount": 0.99, "terminals": torch.zeros(rows, dtype=dtype)}
+    return operator_of(critic, x, scale * x_next, **options), critic
+
+
+def test_of_an_operator_it_is_that_of_its_matrix():
+    operator, _ = operator_and_critic(30.0)
+    found = leading_of_operator(operator)
+    assert found.method == "iterative"
+    assert found.value == pytest.approx(dense_leading(operator.matrix().numpy()), rel=1e-9)
+    assert leading_of_operator(operator, start=found.start).products <= found.products
+
+
+def test_of_an_operator_nothing_is_guessed():
+    assert leading_of_operator(operator_and_critic(0.5)[0]) is None
+    assert leading_of_operator(operator_and_critic(30.0, rows=20)[0]) is None
+
+
+def test_an_operator_in_single_precision_is_refused():
+    with pytest.raises(InputError, match="float64"):
+        leading_of_operator(operator_and_critic(30.0, dtype=torch.float32)[0])
+
+
+def test_an_overflowed_operator_has_no_leading_eigenvalue():
+    operator, critic = operator_and_critic(30.0)
+    with torch.no_grad():
+        critic.linears[1].weight *= np.inf
+    x = torch.rand(ROWS, 5, dtype=torch.float64)
+    assert leading_of_operator(operator_of(critic, x, x, discount=0.9, terminals=torch.zeros(ROWS).double())) is None
+    assert leading_of_operator(operator) is not None
