@@ -39,6 +39,32 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time this project against what a user would pick instead; `nox -t peers` once before."""
+    install(session, "test")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(name="peers-d3rlpy", tags=["peers"])
+def peers_d3rlpy(session: nox.Session) -> None:
+    """Install d3rlpy for the benchmarks."""
+    session.install("torch==2.13.0", "d3rlpy==2.8.1")
+
+
+@nox.session(name="peers-jax", tags=["peers"])
+def peers_jax(session: nox.Session) -> None:
+    """Install jax for the benchmarks."""
+    session.install("jax==0.10.2")
+
+
+@nox.session(name="peers-neural-tangents", tags=["peers"])
+def peers_neural_tangents(session: nox.Session) -> None:
+    """Install neural-tangents for the benchmarks: its last release needs a jax of its time."""
+    old = ("numpy<2", "scipy<1.12", "tensorflow<2.17", "tf2jax==0.3.5", "jax==0.4.20", "jaxlib==0.4.20")
+    session.install("neural-tangents==0.6.5", *old)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run everything that the README's test command runs."""
     install(session, "test")

@@ -1,17 +1,25 @@
 """What all benchmarks share: critics, rows, and the rows of the table."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import copy
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from interleave import Timing
 from torch import Tensor
 
+from seem.agents.stacked_td3 import StackedTD3
+from seem.agents.td3 import TD3, TD3Config
+from seem.datasets.dataset import EMBEDDED, load
 from seem.networks import Critic, MLPConfig
+from seem.transitions import Transitions
 
 OBSERVATIONS, ACTIONS = 11, 3
 """Shapes of hopper."""
-DISCOUNT = 0.99
+DISCOUNT, LR, BATCH = 0.99, 3e-4, 256
+"""TD3's usual settings."""
+THREADS = 2
+"""Threads that this project and every peer get."""
 
 
 @dataclass(frozen=True)
@@ -21,29 +29,33 @@ class Row:
     Attributes:
         group: Which benchmark.
         setting: Sizes and dtype.
-        peer: What a user would pick instead.
-        milliseconds: This project's median, in milliseconds; only its ratios mean anything elsewhere.
-        ratio: How many times longer the peer takes, median over the rounds; None when it was not there.
-        low: Lower quartile of that ratio.
-        high: Upper quartile.
-        target: Smallest ratio that is aimed at, or None.
+        peer: What a user would pick instead, or what a share is of.
+        milliseconds: This project's median in milliseconds, or None; only ratios mean anything elsewhere.
+        value: How many times longer the peer takes, median over the rounds, or a share; None without the peer.
+        low: Lower quartile, or None.
+        high: Upper quartile, or None.
+        target: What is aimed at: at least that ratio, or at most that share; or None.
+        kind: Whether ``value`` is a ratio ("times") or a share.
         note: What else belongs to the line.
     """
 
     group: str
     setting: str
     peer: str
-    milliseconds: float
-    ratio: float | None
-    low: float | None
-    high: float | None
+    milliseconds: float | None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
     target: float | None = None
+    kind: Literal["times", "share"] = "times"
     note: str = ""
 
     @property
-    def line(self) -> dict[str, Any]:
-        """The row as a JSON object."""
-        return asdict(self)
+    def met(self) -> bool | None:
+        """Whether the target is met; None without a target or a value."""
+        if self.target is None or self.value is None:
+            return None
+        return self.value >= self.target if self.kind == "times" else self.value <= self.target
 
 
 def compare(
@@ -65,14 +77,14 @@ def compare(
         per: Repetitions inside one timing.
         note: What else belongs to the lines.
     """
-    rows = []
+    rows, milliseconds = [], 1e3 * ours.median / per
     for peer, target in peers:
         if isinstance(peer, str):
-            missing = "not installed: run `nox -s peers` first"
-            rows.append(Row(group, setting, peer, 1e3 * ours.median / per, None, None, None, target, missing))
+            missing = "not installed: run `nox -t peers` first"
+            rows.append(Row(group, setting, peer, milliseconds, None, target=target, note=missing))
         else:
-            ratio, low, high = ours.ratio(peer)
-            rows.append(Row(group, setting, peer.name, 1e3 * ours.median / per, ratio, low, high, target, note))
+            ratios = ours.ratio(peer)
+            rows.append(Row(group, setting, peer.name, milliseconds, *ratios, target=target, note=note))
     return rows
 
 
@@ -85,3 +97,51 @@ def critic_and_rows(
     critic = Critic(OBSERVATIONS, ACTIONS, config, generator=generator, dtype=dtype)
     x, x_next = torch.randn(2, rows, OBSERVATIONS + ACTIONS, generator=generator, dtype=torch.float64).to(dtype)
     return critic, x, x_next
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A critic in training on the embedded hopper set, its targets copied at every second step.
+
+    Attributes:
+        stack: The training program, of one seed.
+        agent: Where a member is stored to be read.
+        table: Its data.
+        generator: Draws the minibatches.
+        rows: Transitions to read on.
+    """
+
+    stack: StackedTD3
+    agent: TD3
+    table: Tensor
+    generator: torch.Generator
+    rows: Transitions
+
+    @classmethod
+    def start(cls, normalisation: str, rows: int, seed: int = 0) -> "Trained":
+        """A fresh critic: without normalisation it diverges within some thousand steps, with LayerNorm it does not."""
+        config = TD3Config(critic=MLPConfig(normalisation=normalisation), target_rate=1.0)
+        transitions = (
+            load(EMBEDDED / "hopper-medium.hdf5").transitions.normalised().to(dtype=torch.float32, device="cpu")
+        )
+        agent = TD3(config, transitions.observation_dim, transitions.action_dim, seed=seed)
+        stack = StackedTD3([agent])
+        chosen = transitions.subset(min(rows, len(transitions)), torch.Generator().manual_seed(1))
+        return cls(stack, agent, stack.table(transitions), torch.Generator().manual_seed(seed), chosen)
+
+    def train(self, steps: int) -> None:
+        """Take steps on minibatches of 256."""
+        for _ in self.stack.train(self.table, BATCH, steps, [self.generator]):
+            pass
+
+    def inputs(self, dtype: torch.dtype = torch.float64) -> tuple[Critic, dict[str, Tensor]]:
+        """The first critic as it is now, and what a reading wants."""
+        self.stack.store(0, self.agent)
+        rows, agent = self.rows, self.agent
+        error = agent.values(rows).detach()[0] - agent.td_target(rows, noisy=False)
+        critic = copy.deepcopy(agent.critics[0]).to(dtype)
+        assert isinstance(critic, Critic)
+        x = torch.cat((rows.observations, rows.actions), 1)
+        x_next = torch.cat((rows.next_observations, agent.next_actions(rows)), 1)
+        read = {"x": x, "x_next": x_next, "td_error": error, "terminals": rows.terminals}
+        return critic, {name: values.to(dtype) for name, values in read.items()}

@@ -69,7 +69,7 @@ class Peer:
     """
 
     def __init__(self, python: Path, script: str, settings: dict[str, Any]) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - an interpreter that `nox -s peers` made
+        self.process = subprocess.Popen(  # noqa: S603 - an interpreter that `nox -t peers` made
             [str(python), str(PEERS / script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.told = self.ask(settings)
@@ -97,19 +97,32 @@ class Peer:
 
 
 def find_peer(name: str) -> Path | None:
-    """The interpreter that ``nox -s peers`` made for a library, or None."""
+    """The interpreter that ``nox -t peers`` made for a library, or None."""
     python = Path(__file__).parents[1] / ".nox" / f"peers-{name}" / "bin" / "python"
     return python if python.is_file() else None
 
 
-def peak_memory(script: str, *arguments: str) -> float:
-    """Peak resident memory of a fresh process in MiB.
+def peak_memory(script: str, *arguments: str) -> tuple[float, str]:
+    """Peak resident memory of a fresh process.
 
     Args:
-        script: Python code that prints nothing and does the work.
+        script: Python code that does the work.
         arguments: Its ``sys.argv[1:]``.
+
+    Returns:
+        The peak in MiB, and what the code printed.
     """
     code = f"{script}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     command = [sys.executable, "-c", code, *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this interpreter
-    return float(finished.stdout)
+    *printed, peak = finished.stdout.splitlines()
+    return float(peak), "\n".join(printed)
+
+
+def untimed(way: Callable[[], object]) -> Callable[[], None]:
+    """A way whose result is dropped, so that `interleave` times it."""
+
+    def run() -> None:
+        way()
+
+    return run

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def by_sample(network: nn.Module, x: Tensor, x_next: Tensor, discount: float) -> Tensor:
+def by_sample(network: nn.Module, x: Tensor, x_next: Tensor, discount: float | Tensor) -> Tensor:
     """The published procedure: one backward pass a row, all gradients stacked, one product.
 
     Source: the order of operations of the authors' public code (printed).

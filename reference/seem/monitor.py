@@ -84,7 +84,8 @@ class Monitor:
         if not 0 <= dense_share <= 1:
             raise InputError(f"dense share {dense_share} is impossible: pass a number from 0 to 1")
         self.discount, self.lr, self.dense_share, self.clock = discount, lr, dense_share, clock
-        self.begun, self.dense_seconds, self.last_dense = clock(), 0.0, 0.0
+        self.begun, self.dense_seconds = clock(), 0.0
+        self.dense_cost: dict[int, float] = {}
         self.previous: Leading | None = None
 
     def read(
@@ -136,16 +137,23 @@ class Monitor:
     def _leading(self, matrix: Tensor) -> Leading | None:
         start = None if self.previous is None else self.previous.start
         found = attempt(matrix.numpy(), start=start if start is not None and len(start) == len(matrix) else None)
-        if found is None and self._can_afford_all():
-            begun = self.clock()
-            found = from_all_eigenvalues(matrix.numpy())
-            self.last_dense = self.clock() - begun
-            self.dense_seconds += self.last_dense
+        if found is None and self._can_afford_all(matrix):
+            found, seconds = self._all(matrix)
+            self.dense_cost[len(matrix)] = seconds
+            self.dense_seconds += seconds
         self.previous = found or self.previous
         return found
 
-    def _can_afford_all(self) -> bool:
+    def _can_afford_all(self, matrix: Tensor) -> bool:
         if self.dense_share in (0, 1):
             return self.dense_share == 1
-        # The next one will take as long as the last one did; the first one is tried to learn that.
-        return self.dense_seconds + self.last_dense <= self.dense_share * (self.clock() - self.begun)
+        rows = len(matrix)
+        if rows not in self.dense_cost:
+            # Before the first time: from a corner of the matrix, by the cube of its size.
+            corner = max(1, rows // 4)
+            self.dense_cost[rows] = self._all(matrix[:corner, :corner])[1] * (rows / corner) ** 3
+        return self.dense_seconds + self.dense_cost[rows] <= self.dense_share * (self.clock() - self.begun)
+
+    def _all(self, matrix: Tensor) -> tuple[Leading, float]:
+        begun = self.clock()
+        return from_all_eigenvalues(matrix.numpy()), self.clock() - begun

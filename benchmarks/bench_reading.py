@@ -1,0 +1,129 @@
+"""A whole reading, A and its leading eigenvalue in float64: certified iteration against the published procedure."""
+
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from cases import DISCOUNT, LR, Row, Trained, compare
+from interleave import Timing, interleave, peak_memory, untimed
+from ntk_peers import by_sample
+
+from seem.leading import Leading, leading_eigenvalue, leading_of_operator
+from seem.monitor import Monitor
+from seem.operators import SEEMOperator
+
+PUBLISHED = "loop over samples, all eigenvalues (published)"
+DENSE = "the same A, all eigenvalues"
+STEPS = 2000
+"""Critic steps before the reading: by then Q of the critic without normalisation has surged."""
+TARGETS = {"none": 20.0, "layer": 2.0}
+LARGE_SCRIPT = """
+import sys
+sys.path.insert(0, "benchmarks")
+from bench_reading import print_large
+print_large(int(sys.argv[1]))
+"""
+
+
+def reading(critic, inputs) -> Leading:
+    """The certified leading eigenvalue of this project."""
+    options = {"discount": DISCOUNT, "terminals": inputs["terminals"]}
+    matrix = SEEMOperator.of(critic, inputs["x"], inputs["x_next"], **options).matrix()
+    return leading_eigenvalue(matrix.numpy())
+
+
+def published(critic, inputs) -> complex:
+    """Two backward passes a row, one product, all eigenvalues."""
+    matrix = by_sample(critic, inputs["x"], inputs["x_next"], DISCOUNT * (1 - inputs["terminals"])[:, None])
+    values = np.linalg.eigvals(matrix.numpy())
+    return complex(values[np.argmax(values.real)])
+
+
+def all_eigenvalues(critic, inputs) -> complex:
+    """This project's A with the eigenvalues of a dense solver."""
+    options = {"discount": DISCOUNT, "terminals": inputs["terminals"]}
+    values = np.linalg.eigvals(SEEMOperator.of(critic, inputs["x"], inputs["x_next"], **options).matrix().numpy())
+    return complex(values[np.argmax(values.real)])
+
+
+def measure(rows: int, normalisation: str, rounds: int) -> list[Row]:
+    """One setting: a trained critic, read at N rows in float64.
+
+    Args:
+        rows: N.
+        normalisation: "none", which diverges, or "layer", which does not.
+        rounds: Rounds of the interleaved run.
+    """
+    trained = Trained.start(normalisation, rows)
+    trained.train(STEPS)
+    critic, inputs = trained.inputs()
+    found = reading(critic, inputs)
+    slow = published(critic, inputs)
+    # Both have one eigenvalue of a matrix that differs by rounding; the spectrum is not normal.
+    assert abs(found.value.real - slow.real) <= 1e-6 * abs(slow), (found, slow)
+    ways = {"ours": reading, PUBLISHED: published}
+    ways |= {DENSE: all_eigenvalues} if found.method == "iterative" else {}
+    timings = interleave({name: untimed(partial(way, critic, inputs)) for name, way in ways.items()}, rounds)
+    peers: list[tuple[Timing | str, float | None]] = [(timings[PUBLISHED], TARGETS[normalisation])]
+    peers += [(timings[DENSE], None)] if DENSE in timings else []
+    kind = "diverging critic" if normalisation == "none" else "healthy LayerNorm critic"
+    value = f"λ = {found.value.real:.4g}, {found.method}, {found.products} products"
+    return compare("reading", f"N = {rows:,}, {kind}, float64", timings["ours"], peers, note=value)
+
+
+def dense_share(normalisation: str, steps: int = 3000, every: int = 100, rows: int = 512) -> Row:
+    """Which share of the readings of one real run needs all eigenvalues."""
+    trained = Trained.start(normalisation, rows)
+    monitor = Monitor(discount=DISCOUNT, lr=LR, dense_share=1.0)
+    glances, last = [], 0.0
+    for step in range(0, steps, every):
+        critic, inputs = trained.inputs()
+        glance = monitor.read(critic, **inputs, step=step)
+        if glance is None or glance.leading is None:
+            break
+        glances.append(glance)
+        last = inputs["td_error"].abs().mean().item()
+        trained.train(every)
+    dense = sum(glance.leading.method == "dense" for glance in glances)
+    positive = sum(glance.leading.value.real > 0 for glance in glances)
+    first = next((glance.step for glance in glances if glance.leading.method == "iterative"), None)
+    certified = "none certified without them" if first is None else f"certified without them from step {first} on"
+    note = f"{dense} of {len(glances)} readings; {certified}; {positive} with λ > 0; mean |u| at the end {last:.3g}"
+    kind = "no normalisation" if normalisation == "none" else "LayerNorm"
+    share = dense / len(glances)
+    return Row(
+        "dense share", f"N = {rows:,}, every {every} of {steps:,} steps, {kind}", "", 0.0, share, None, None, None, note
+    )
+
+
+def large(rows: int) -> Row:
+    """The leading eigenvalue of more rows than A would fit for, in a process of its own whose memory is measured."""
+    peak, told = peak_memory(LARGE_SCRIPT, str(rows))
+    base, _ = peak_memory(LARGE_SCRIPT, "64")
+    matrix = 8 * rows**2 / 2**20
+    note = f"{told}; peak {peak:,.0f} MiB, of which {base:,.0f} MiB before; A alone would take {matrix:,.0f} MiB"
+    setting = f"N = {rows:,}, diverging critic, float64"
+    return Row("without A", setting, "memory of A", None, matrix / (peak - base), note=note)
+
+
+def print_large(rows: int) -> None:
+    """Certify the leading eigenvalue of N rows without A, and print what it took."""
+    trained = Trained.start("none", 2560)
+    trained.train(STEPS)
+    critic, inputs = trained.inputs()
+    generator = torch.Generator().manual_seed(2)
+    # The set is smaller than this: rows are drawn again, each a little apart from its original.
+    drawn = torch.randint(len(inputs["x"]), (rows,), generator=generator)
+    x, x_next = (
+        inputs[name][drawn] + 0.1 * torch.randn(rows, inputs[name].shape[1], generator=generator, dtype=torch.float64)
+        for name in ("x", "x_next")
+    )
+    begun = time.perf_counter()
+    options = {"discount": DISCOUNT, "terminals": inputs["terminals"][drawn]}
+    found = leading_of_operator(SEEMOperator.of(critic, x, x_next, **options))
+    seconds = time.perf_counter() - begun
+    if found is None:
+        print("not certified")
+    else:
+        print(f"λ = {found.value.real:.4g}, certified in {seconds:.0f} s with {found.products} products")

@@ -1,0 +1,175 @@
+"""TD3 at batch 256, 256×256 units, hopper's shapes: critic steps a second, one seed and many, and the monitor."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+from cases import ACTIONS, BATCH, DISCOUNT, LR, OBSERVATIONS, THREADS, Row, Trained, compare
+from interleave import Peer, Timing, find_peer, interleave, untimed
+from td3_peers import EagerTD3
+from torch.profiler import ProfilerActivity, profile
+
+from seem.agents.stacked_td3 import StackedTD3
+from seem.agents.td3 import TD3, TD3Config
+from seem.monitor import Monitor
+from seem.transitions import Transitions
+
+STEPS, ROWS, SEEDS = 200, 100_000, 4
+EAGER, D3RLPY, JAX = "eager loop as in CORL", "d3rlpy", "jitted lax.scan (jax)"
+REFERENCE = "seem.agents.TD3, the readable reference"
+TARGETS = {EAGER: 1.5, D3RLPY: 2.0, JAX: 1.0}
+BATCHED_TARGET = 2.2
+MONITOR_TARGET = 0.05
+PRODUCTS = ("aten::bmm", "aten::baddbmm", "aten::addmm", "aten::mm")
+"""Operators that are matrix products."""
+
+
+def transitions() -> Transitions:
+    """Rows of hopper's shape; training time does not depend on what they hold."""
+    generator = torch.Generator().manual_seed(0)
+    states, following = torch.randn(2, ROWS, OBSERVATIONS, generator=generator)
+    actions = torch.rand(ROWS, ACTIONS, generator=generator) * 2 - 1
+    return Transitions(states, actions, torch.randn(ROWS, generator=generator), following, torch.zeros(ROWS))
+
+
+def stacked(rows: Transitions, seeds: int) -> Callable[[], None]:
+    """This project's program of one or many seeds."""
+    stack = StackedTD3([TD3(TD3Config(), OBSERVATIONS, ACTIONS, seed=seed) for seed in range(seeds)])
+    table, generators = stack.table(rows), [torch.Generator().manual_seed(seed) for seed in range(seeds)]
+
+    def train() -> None:
+        for _ in stack.train(table, BATCH, STEPS, generators):
+            pass
+
+    return train
+
+
+def reference(rows: Transitions) -> Callable[[], None]:
+    """The agent that is written to be read."""
+    agent, generator = TD3(TD3Config(), OBSERVATIONS, ACTIONS, seed=0), torch.Generator().manual_seed(0)
+
+    def train() -> None:
+        for _ in range(STEPS):
+            agent.update(rows.select(torch.randint(len(rows), (BATCH,), generator=generator)))
+
+    return train
+
+
+def eager(rows: Transitions) -> Callable[[], None]:
+    """The loop that single-file implementations have."""
+    agent = EagerTD3(OBSERVATIONS, ACTIONS)
+    data = [rows.observations, rows.actions, rows.rewards[:, None], rows.next_observations, rows.terminals[:, None]]
+
+    def train() -> None:
+        for _ in range(STEPS):
+            agent.train(agent.sample(data, BATCH))
+
+    return train
+
+
+def start_peers() -> dict[str, Peer]:
+    """The peers that have an interpreter of their own."""
+    settings = {"observation_dim": OBSERVATIONS, "action_dim": ACTIONS, "batch": BATCH, "rows": ROWS}
+    settings |= {"steps": STEPS, "threads": THREADS}
+    scripts = {D3RLPY: ("d3rlpy", "d3rlpy_td3.py"), JAX: ("jax", "jax_td3.py")}
+    found = {name: (find_peer(library), script) for name, (library, script) in scripts.items()}
+    return {name: Peer(python, script, settings) for name, (python, script) in found.items() if python is not None}
+
+
+def measure(rounds: int) -> list[Row]:
+    """One seed and `SEEDS` seeds against every peer, with the share of the arithmetic bound."""
+    rows, peers = transitions(), start_peers()
+    square = torch.randn(1024, 1024)
+    ways: dict[str, Callable[[], float | None]] = {
+        "one": stacked(rows, 1),
+        "many": stacked(rows, SEEDS),
+        REFERENCE: reference(rows),
+        EAGER: eager(rows),
+        "peak": untimed(lambda: [square @ square for _ in range(20)]),
+    }
+    timings = interleave(ways | peers, rounds)
+    for peer in peers.values():
+        peer.close()
+    many = Timing("many", tuple(seconds / SEEDS for seconds in timings["many"].seconds))
+    peak = 20 * 2 * 1024**3 / timings["peak"].median
+    table = []
+    for name, ours, setting in (("one", timings["one"], "one seed"), ("many", many, f"{SEEDS} seeds in one program")):
+        share = operations() * STEPS / ours.median / peak
+        note = f"{STEPS / ours.median:.0f} seed-steps a second, {share:.0%} of the measured {peak / 1e9:.0f} GFLOP/s"
+        targets = TARGETS if name == "one" else {EAGER: BATCHED_TARGET}
+        against = [(timings.get(peer, peer), targets.get(peer)) for peer in (EAGER, D3RLPY, JAX, REFERENCE)]
+        table += compare("training", setting, ours, against, per=STEPS, note=note)
+    return table
+
+
+def growth(rounds: int) -> list[Row]:
+    """Seed-steps a second as the seeds of one program grow, against the program of one seed."""
+    rows = transitions()
+    counts = (1, 2, 4, 8, 16)
+    timings = interleave({str(seeds): stacked(rows, seeds) for seeds in counts}, rounds)
+    each = [Timing("one seed", tuple(s / seeds for s in timings[str(seeds)].seconds)) for seeds in counts]
+    return [
+        row
+        for seeds, ours in zip(counts[1:], each[1:], strict=True)
+        for row in compare("growth of training", f"{seeds} seeds in one program", ours, [(each[0], None)], per=STEPS)
+    ]
+
+
+def operations() -> float:
+    """Multiplications and additions of the matrix products of one critic step, actor steps averaged in."""
+    critic_layers, actor_layers = (OBSERVATIONS + ACTIONS, 256, 256, 1), (OBSERVATIONS, 256, 256, ACTIONS)
+    critic, actor = (sum(a * b for a, b in pairwise(layers)) for layers in (critic_layers, actor_layers))
+    targets = actor + 2 * critic
+    # Forward, gradients of the weights, and deltas of all layers but the first.
+    critics = 2 * (3 * critic - critic_layers[0] * critic_layers[1])
+    actors = 3 * actor - actor_layers[0] * actor_layers[1] + 2 * critic
+    return 2 * BATCH * (targets + critics + actors / 2)
+
+
+def where_time_goes(operators: int = 8) -> Row:
+    """The share of matrix products in a one-seed step, and what the rest is, by torch's profiler."""
+    train = stacked(transitions(), 1)
+    train()
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        train()
+    events = [event for event in watched.key_averages() if event.self_cpu_time_total > 0]
+    total = sum(event.self_cpu_time_total for event in events)
+    products = sum(e.self_cpu_time_total for e in events if e.key in PRODUCTS) / total
+    rest = sorted((e for e in events if e.key not in PRODUCTS), key=lambda e: -e.self_cpu_time_total)[:operators]
+    shares = ", ".join(f"{e.key.removeprefix('aten::')} {e.self_cpu_time_total / total:.0%}" for e in rest)
+    return Row(
+        "profile of training", "one seed", "matrix products", None, products, kind="share", note=f"the rest: {shares}"
+    )
+
+
+def monitor(normalisation: str, steps: int = 6000, every: int = 100, rows: int = 512) -> Row:
+    """What a reading every 100 steps costs, everything about it counted: copies, TD errors, eigenvalues.
+
+    Args:
+        normalisation: "none", a critic that diverges on the way, or "layer", one that does not.
+        steps: Critic steps of the run.
+        every: Steps between two readings.
+        rows: N.
+    """
+    trained = Trained.start(normalisation, rows)
+    trained.train(every)
+    watch, spent, training, certified = Monitor(discount=DISCOUNT, lr=LR), [], [], 0
+    for step in range(every, steps, every):
+        begun = time.perf_counter()
+        critic, inputs = trained.inputs(torch.float32)
+        glance = watch.read(critic, **inputs, step=step)
+        read = time.perf_counter()
+        if glance is None:
+            break
+        certified += glance.leading is not None
+        trained.train(every)
+        spent.append(read - begun)
+        training.append(time.perf_counter() - read)
+    share = sum(spent) / sum(training)
+    note = f"{len(spent)} readings, {certified} with a certified eigenvalue; the dearest took {1e3 * max(spent):.0f} ms"
+    kind = "no normalisation" if normalisation == "none" else "LayerNorm"
+    setting = f"N = {rows}, every {every} steps, {kind}"
+    milliseconds = 1e3 * float(np.median(spent))
+    return Row("monitor", setting, "training", milliseconds, share, target=MONITOR_TARGET, kind="share", note=note)
