@@ -48,7 +48,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(name="peers-d3rlpy", tags=["peers"])
 def peers_d3rlpy(session: nox.Session) -> None:
     """Install d3rlpy for the benchmarks."""
-    session.install("torch==2.13.0", "d3rlpy==2.8.1")
+    session.install("-c", "constraints.txt", "d3rlpy==2.8.0")
 
 
 @nox.session(name="peers-jax", tags=["peers"])

@@ -133,6 +133,22 @@ def assert_kernels_below(network: MLP, x0: torch.Tensor, direction: torch.Tensor
     assert ratio <= 1 + slack, f"k = {sizes} on a ray with K = {bound}"
 
 
+def assert_values_below(network: MLP, points: torch.Tensor) -> None:
+    """Demand that no value passes the derived bound; reports how near they come.
+
+    Args:
+        network: As in `value_bound`.
+        points: Inputs, shape (N, inputs).
+
+    Raises:
+        AssertionError: When a value is larger, by more than rounding.
+    """
+    values, bound = network(points).abs().max().item(), value_bound(network)
+    target(values / bound, label="value / bound")
+    # The sums of a layer's outputs, each rounded.
+    assert values <= bound * (1 + OPERATIONS * ROUNDING)
+
+
 def value_bound(network: MLP, stretch: float = 1.0) -> float:
     """A bound of |f| for every input, from the last normalised layer on.
 

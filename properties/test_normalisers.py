@@ -19,6 +19,7 @@ from properties.ray_bounds import (
     OPERATIONS,
     ROUNDING,
     assert_kernels_below,
+    assert_values_below,
     gram_along,
     gram_rounding,
     ntk_bound,
@@ -59,10 +60,7 @@ def test_values_of_rmsnorm_and_groupnorm_stay_below_layernorms_bound(drawn):
     case, ray = drawn
     network, *_ = case.draw()
     _, _, points = ray.draw()
-    values, bound = network(points).abs().max().item(), value_bound(network)
-    target(values / bound, label="value / bound")
-    # The sums of a layer's outputs, each rounded.
-    assert values <= bound * (1 + OPERATIONS * ROUNDING)
+    assert_values_below(network, points)
 
 
 @given(case=cases(first=True, **(OF_ROWS | {"normalisations": ("layer", "rms", "group")})))

@@ -4,9 +4,10 @@ The update needs no hypothesis: any small network, optimiser, interval, target r
 """
 
 import torch
-from hypothesis import event, given, target
+from hypothesis import event, given
 from hypothesis import strategies as st
 
+from properties.following import assert_follows
 from properties.slow_agents import SlowTD3
 from properties.strategies.agents import AgentCase, agent_cases, gradients, shapes, td3_configs
 from properties.strategies.batches import Batch
@@ -19,17 +20,7 @@ ONE_ROW = Batch(observation_dim=1, action_dim=1, terminals=(False,), saturated=(
 
 @given(case=agent_cases(td3_configs(), updates=(1, 3), rows=(1, 3)))
 def test_updates_are_those_of_the_papers(case):
-    agent = case.build()
-    misfits, slow = [], SlowTD3(agent)
-    for batch in case.draw():
-        expected, slow_target = slow.values(batch), slow.target(batch)
-        values, td_target = agent.update(batch)
-        # 1e-12: the same few hundred float64 operations in another order.
-        torch.testing.assert_close(values, torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(td_target, torch.from_numpy(slow_target), rtol=1e-12, atol=1e-12)
-        misfits.append(slow.follow(agent, batch, slow_target))
-    target(max(misfits), label="misfit as a share of what rounding allows")
-    assert max(misfits) <= 1, f"updates differ from the papers' by these multiples of rounding: {misfits}"
+    assert_follows(SlowTD3, case)
 
 
 def actions_seen(agent, batch, *, noisy: bool = True) -> torch.Tensor:
