@@ -9,7 +9,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from properties.subject import VARIABLE, load
 from properties.subject_report import from_properties, tables
@@ -21,6 +21,9 @@ torch.set_num_threads(1)
 # No deadline: a busy machine is not a counterexample.
 slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", max_examples=50, derandomize=True, database=None, **slow)
+# The same examples, without a search for the smallest one that fails.
+found = {"phases": (Phase.explicit, Phase.generate, Phase.target), "report_multiple_bugs": False}
+settings.register_profile("mutants", settings.get_profile("ci"), **found)
 settings.register_profile("dev", max_examples=200, **slow)
 settings.register_profile("nightly", max_examples=10_000, **slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -5,6 +5,7 @@ change; those of `survivors.toml` have a reason why no test can or should notice
 Exit status 0 at a score of at least `SCORE` with every survivor explained, else 1; 2 when mutmut cannot run.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -86,7 +87,9 @@ def prepare(folder: Path, modules: tuple[str, ...]) -> None:
         shutil.copytree(REPOSITORY / tests, folder / tests, ignore=unwanted, dirs_exist_ok=True)
     tests = ["properties"]
     tests += [
-        f"reference/tests/test_{name}.py" for name in CORE if (REPOSITORY / f"reference/tests/test_{name}.py").is_file()
+        f"reference/tests/test_{name}.py"
+        for name in (*CORE, "operators")
+        if (REPOSITORY / f"reference/tests/test_{name}.py").is_file()
     ]
     (folder / "pyproject.toml").write_text(CONFIGURATION.format(files=files, tests=tests), encoding="utf-8")
 
@@ -102,7 +105,10 @@ def mutmut(folder: Path, *arguments: str, capture: bool = True) -> str:
     """
     command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
     try:
-        finished = subprocess.run(command, cwd=folder, capture_output=capture, text=True, check=False)  # noqa: S603
+        environment = os.environ | {"HYPOTHESIS_PROFILE": "mutants"}
+        finished = subprocess.run(  # noqa: S603 - mutmut of this interpreter
+            command, cwd=folder, env=environment, capture_output=capture, text=True, check=False
+        )
     except FileNotFoundError:
         raise InputError("mutmut is not installed: run this through `nox -s mutation`") from None
     if finished.returncode:
