@@ -59,13 +59,16 @@ def run_pytest(tests: Iterable[str], package: Path) -> subprocess.CompletedProce
         The finished process; its status is pytest's.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    environment = os.environ | {
-        "PYTHONPATH": str(package),
-        "HYPOTHESIS_PROFILE": "mutants",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {"PYTHONPATH": str(package), "HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | environment
     return subprocess.run(  # noqa: S603 - the command is this interpreter's pytest
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
     )
 
 

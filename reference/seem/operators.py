@@ -79,7 +79,8 @@ class SEEMOperator:
             InputError: When the network has several outputs, or couples the rows of a batch.
         """
         of = network.features if isinstance(network, StackedMLP) else partial(KernelFeatures.of, network)
-        return cls(of(x), of(x_next), discount * (1 - terminals))
+        current, following = of(x), of(x_next)
+        return cls(current, following, discount * (1 - terminals.to(current.plain)))
 
     def matrix(self) -> Float[Tensor, "*networks M M"]:
         """A itself, built block by block; of the symmetric G(X, X) one half is computed."""
@@ -203,7 +204,8 @@ def operator_of(
     """
     if isinstance(x, Tensor) and isinstance(x_next, Tensor) and is_perceptron(critic):
         return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
-    return ModuleOperator(critic, x, x_next, discount * (1 - terminals))
+    like = x[0] if isinstance(x, tuple) else x
+    return ModuleOperator(critic, x, x_next, discount * (1 - terminals.to(like)))
 
 
 def _rows(inputs: Inputs, rows: slice) -> Inputs:

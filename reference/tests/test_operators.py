@@ -119,3 +119,19 @@ def test_rows_that_meet_have_no_operator():
     x = torch.zeros(4, 3), torch.zeros(4, 2)
     with pytest.raises(InputError, match="eval"):
         operator_of(OfTwo(critic), x, x, discount=DISCOUNT, terminals=torch.zeros(4))
+
+
+def test_the_matrix_has_the_networks_precision_whatever_the_terminals_have():
+    (critic, x, x_next), terminals = small(), torch.tensor([0.0, 1.0, 0.0])
+    exact = operator_of(critic, x, x_next, discount=DISCOUNT, terminals=terminals.double()).matrix()
+    for network, inputs in ((critic, (x, x_next)), (OfTwo(critic), [(z[:, :3], z[:, 3:]) for z in (x, x_next)])):
+        matrix = operator_of(network, *inputs, discount=DISCOUNT, terminals=terminals).matrix()
+        assert matrix.dtype == torch.float64
+        assert_near(matrix, exact)
+
+
+def small():
+    """A critic in float64 with three rows."""
+    generator = torch.Generator().manual_seed(0)
+    critic = Critic(3, 2, MLPConfig(width=8), generator=generator, dtype=torch.float64)
+    return critic, *torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
