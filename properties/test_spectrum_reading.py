@@ -98,6 +98,8 @@ def test_fields_of_matrix_and_error_by_loops(case, eta, seed):
     assert math.isclose(reading.td_norm, math.sqrt(square), rel_tol=relative)
     assert math.isclose(reading.kernel_norm, math.sqrt(case.size), rel_tol=relative)
     assert reading.rows == case.size
+    sizes = [abs(value) for value in eigenvalues(matrix).tolist()]
+    assert reading.reciprocal_condition == (min(sizes) / max(sizes) if max(sizes) else 0.0)
 
 
 @given(case=matrices(), seed=SEEDS)
@@ -144,6 +146,7 @@ def test_fields_of_networks_by_loops(case, lr, step, index, seed):
     sizes = pushed.norm() * theta.norm()
     expected = {
         "rayleigh": error @ matrix @ error / error.square().sum(),
+        "gradient_norm": pushed.norm(),
         "kernel_norm": gram.square().sum().sqrt(),
         "td_norm": error.square().sum().sqrt(),
         "mean_abs_q": sum(map(abs, values)) / rows,
@@ -157,6 +160,8 @@ def test_fields_of_networks_by_loops(case, lr, step, index, seed):
     units = {
         "rayleigh": gram.norm() + phi_next.norm() * phi.norm(),
         "growth": 1 + lr * (1 + phi_next.norm()) * phi.norm(),
+        # By its square, whose rounding a small gradient keeps the root of.
+        "gradient_norm": 1e2 * phi.norm() * error.norm(),
     }
     for name, value in expected.items():
         unit = max(float(units.get(name, 0.0)), abs(float(value)), 1.0)
@@ -175,11 +180,12 @@ def test_without_an_error_there_is_neither_growth_nor_direction(case, eta):
 
 
 @given(case=matrices(), eta=ETAS, exponent=st.integers(-200, 200), seed=SEEDS)
-def test_scaling_the_error_changes_its_norm_only(case, eta, exponent, seed):
+def test_scaling_the_error_changes_its_norm_and_the_gradients_only(case, eta, exponent, seed):
     matrix, error = case.draw(), normal(case.size, seed)
     plain, scaled = read(matrix, error, eta), read(matrix, -error * 2.0**exponent, eta)
     # Powers of two, and signs, commute with rounding.
-    assert asdict(scaled) == asdict(plain) | {"td_norm": plain.td_norm * 2.0**exponent}
+    changed = {name: getattr(plain, name) * 2.0**exponent for name in ("td_norm", "gradient_norm")}
+    assert asdict(scaled) == asdict(plain) | changed
 
 
 @given(case=matrices(stiff=False), eta=ETAS)

@@ -60,6 +60,8 @@ def reading(step: int, *modes: complex, step_size: float = 1.0, **changes) -> Re
         excitation_gain=max((abs(1 + mode) for mode in ordered if mode.real > 0), default=1.0),
         overshoot_gain=max((abs(1 + mode) for mode in ordered if mode.real <= 0), default=1.0),
         alignment=1.0,
+        reciprocal_condition=min(map(abs, ordered)) / (max(map(abs, ordered)) or 1.0),
+        gradient_norm=1.0,
         kernel_norm=norm,
         td_norm=1.0,
         mean_abs_q=1.0,

@@ -35,6 +35,8 @@ class Reading:
         excitation_gain: Largest |1 + ηλ| over Re λ > 0; 1 when there is none.
         overshoot_gain: Largest |1 + ηλ| over Re λ ≤ 0; above 1 the step size itself is unstable.
         alignment: Cosine between -Φᵀu and θ; 1 on the self-similar ray.
+        reciprocal_condition: min |λ(A)| / max |λ(A)|, in [0, 1]; 0 when A is singular or vanishes.
+        gradient_norm: ‖Φᵀu‖, the size of the semi-gradient of the sum loss.
         kernel_norm: ‖G(X, X)‖_F.
         td_norm: ‖u‖.
         mean_abs_q: Mean |Q| over the rows.
@@ -60,6 +62,8 @@ class Reading:
     excitation_gain: float
     overshoot_gain: float
     alignment: float
+    reciprocal_condition: float
+    gradient_norm: float
     kernel_norm: float
     td_norm: float
     mean_abs_q: float
@@ -220,6 +224,8 @@ def take_reading(
         excitation_gain=gains[excited].amax().item() if excited.any() else 1.0,
         overshoot_gain=gains[~excited].amax().item() if not excited.all() else 1.0,
         alignment=alignment(critic, x, td_error),
+        reciprocal_condition=_reciprocal_condition(spectrum),
+        gradient_norm=_semi_gradient_norm(gram, error),
         kernel_norm=gram.norm().item(),
         td_norm=error.norm().item(),
         mean_abs_q=values.abs().mean().item(),
@@ -262,6 +268,17 @@ def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> fl
     sizes = _norm(gradients) * _norm(parameters)
     product = -sum((g * p).sum().item() for g, p in zip(gradients, parameters, strict=True))
     return product / sizes if sizes > 0 else 0.0
+
+
+def _semi_gradient_norm(gram: Float[Tensor, "M M"], error: Float[Tensor, " M"]) -> float:
+    size = error.norm()
+    direction = error / size.clamp_min(torch.finfo(torch.float64).tiny)  # uᵀGu may overflow where ‖Φᵀu‖ does not
+    return (size * (direction @ gram @ direction).clamp_min(0).sqrt()).item()
+
+
+def _reciprocal_condition(spectrum: Complex[Tensor, " M"]) -> float:
+    sizes = spectrum.abs()
+    return (sizes.min() / sizes.max()).item() if sizes.max() > 0 else 0.0
 
 
 def _norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> float:

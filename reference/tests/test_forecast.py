@@ -31,6 +31,8 @@ def reading(step: int, rate: float, **changes) -> Reading:
         excitation_gain=1 + max(rate, 0.0),
         overshoot_gain=1.0,
         alignment=1.0,
+        reciprocal_condition=1.0,
+        gradient_norm=1.0,
         kernel_norm=1.0,
         td_norm=1.0,
         mean_abs_q=1.0,

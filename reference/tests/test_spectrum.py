@@ -119,6 +119,8 @@ def test_a_reading_against_numbers_by_hand():
         "excitation_gain": 1.5,
         "overshoot_gain": math.sqrt(0.5),  # |1 + (-1 + i)/2|
         "alignment": 1 / 3,  # -u·θ = -(3 - 8) over 5·3
+        "reciprocal_condition": 1 / math.sqrt(2),  # 1 beside |-1 ± i|
+        "gradient_norm": 5.0,  # X = I
         "kernel_norm": math.sqrt(3),
         "td_norm": 5.0,
         "mean_abs_q": 5 / 3,
