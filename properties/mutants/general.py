@@ -35,6 +35,8 @@ also_copy = ["properties", "reference", "theory"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 use_git_change_detection = false
+timeout_constant = 25.0
+timeout_multiplier = 4.0
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
