@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seem.agents.common import load_state, state_of
+from seem.agents.common import evaluating, load_state, state_of
 from seem.agents.sac import SAC, SACConfig
 from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
@@ -164,6 +164,16 @@ class Run:
 
     def _read(self) -> None:
         """Take readings, write them, then their forecast, and set the next reading's step."""
+        with evaluating(self.agent):
+            line = self._readings()
+        append_line(self.folder / "readings.jsonl", line)
+        for history, reading in zip(self.readings, line["critics"], strict=True):
+            history.extend([] if reading is None else [reading])
+        made = self._forecast()
+        append_line(self.folder / "forecasts.jsonl", made)
+        self.next_reading = self.step + self._steps_until_next_reading(made)
+
+    def _readings(self) -> dict[str, Any]:
         batch, agent = self.rows, self.agent
         x = torch.cat((batch.observations, batch.actions), dim=1)
         actions = agent.next_actions(batch)
@@ -177,14 +187,9 @@ class Run:
         before = actions if self.previous_actions is None else self.previous_actions
         motion = (actions - before).norm() / actions.norm().clamp_min(1e-12)
         self.previous_actions = actions
+        saturation = (actions.abs() > SATURATED).double().mean()
         line = {"step": self.step, "critics": taken, "action_motion": motion.item()}
-        line["action_saturation"] = (actions.abs() > SATURATED).double().mean().item()
-        append_line(self.folder / "readings.jsonl", line)
-        for history, reading in zip(self.readings, taken, strict=True):
-            history.extend([] if reading is None else [reading])
-        made = self._forecast()
-        append_line(self.folder / "forecasts.jsonl", made)
-        self.next_reading = self.step + self._steps_until_next_reading(made)
+        return line | {"action_saturation": saturation.item()}
 
     def _forecast(self) -> Forecast:
         reason = why_no_law(self.config.agent)

@@ -371,3 +371,16 @@ def kill_all(folder: Path) -> dict[str, list[int]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)  # as in conftest.py: sums in one order, and nothing that a fork would lose
     print(json.dumps(kill_all(Path(sys.argv[1]))))
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "spectral", "weight"])
+def test_looking_at_a_critic_that_moves_when_it_is_read_leaves_the_run_alone(normalisation, tmp_path):
+    critic = replace(SHAPE, normalisation=normalisation)
+    often = replace(RUNS["adam"], agent=replace(TD3_PLUS, critic=critic), reading_interval=3)
+    rarely = replace(often, reading_interval=40)
+    traces = []
+    for name, config in (("often", often), ("rarely", rarely)):
+        train(config, dataset(), tmp_path / name)
+        traces.append(read_run(tmp_path / name).trace)
+    for column, values in traces[0].items():
+        assert torch.equal(values, traces[1][column]), column

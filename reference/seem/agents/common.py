@@ -1,7 +1,8 @@
 """What every agent needs: optimisers, blended targets, checks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -99,6 +100,24 @@ def check_unit_interval(name: str, value: float) -> None:
     """
     if not 0 <= value <= 1:
         raise InputError(f"{name} {value} is impossible: pass a number from 0 to 1")
+
+
+@contextmanager
+def evaluating(agent: Any) -> Iterator[None]:
+    """All of an agent's networks in evaluation mode: looking at them neither couples rows nor moves a buffer.
+
+    Args:
+        agent: An object whose attributes hold modules.
+    """
+    modules = [part for part in vars(agent).values() if isinstance(part, nn.Module)]
+    training = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, training, strict=True):
+            module.train(mode)
 
 
 def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
