@@ -92,9 +92,9 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
         return refuse(step, "SEEM is not positive: no mode excites itself")
     law_steps = law.steps_to_overflow(fastest.rate, log_room)
     slope_steps = _slope_steps(_fastest_rates(histories))
-    # The slope is of continuous time; the lag of the discrete last steps is the law's.
-    lag = law_steps - law.steps_to_blow_up(fastest.rate) if depth > 1 else 0.0
-    return _between(step, law_steps, slope_steps + max(lag, 0.0), "self-excitation")
+    # The slope is of continuous time; the lag of the discrete last steps is the law's, and it has none for L = 1.
+    lag = max(law_steps - law.steps_to_blow_up(fastest.rate), 0.0)
+    return _between(step, law_steps, slope_steps + lag, "self-excitation")
 
 
 def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Forecast:
@@ -131,7 +131,7 @@ def _slope_steps(rates: list[tuple[int, float]]) -> float:
 
 def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechanism) -> Forecast:
     # A slope later than the law means that λ is not growing towards the ray: then it says nothing of the crash.
-    point = math.sqrt(law_steps * min(law_steps, slope_steps)) if math.isfinite(law_steps) else math.inf
+    point = math.sqrt(law_steps * min(law_steps, slope_steps))
     return Forecast(
         step=step,
         crash_step=step + point,

@@ -137,3 +137,20 @@ def test_mechanism_is_decided_before_a_mode_doubles():
 def test_refuse_says_why():
     made = refuse(3, "because")
     assert (made.step, made.crash_step, made.reason) == (3, math.inf, "because")
+
+
+def test_near_overflow_the_slope_has_no_lag():
+    # 1/x falls from 10 to 5 in 10 steps and is zero 10 steps later; the law overflows before it blows up.
+    history = [reading(0, 0.1), reading(10, 0.2, max_abs_q=1e308)]
+    assert forecast([history], depth=2, dtype="float64", step=10).slope_step == pytest.approx(20.0, rel=1e-12)
+
+
+def test_a_rate_of_zero_belongs_to_what_is_forgotten():
+    history = [reading(0, 0.0), reading(10, 0.1, max_abs_q=1e308), reading(20, 0.2, max_abs_q=1e308)]
+    assert forecast([history], depth=2, dtype="float64", step=20).slope_step == pytest.approx(30.0, rel=1e-12)
+
+
+def test_a_reading_that_doubles_exactly_is_not_below_doubling():
+    before = reading(0, 0.0, excitation_gain=1.0, overshoot_gain=1.5)
+    doubling = reading(1, 1.0, excitation_gain=2.0, overshoot_gain=1.0)
+    assert mechanism([[before, doubling]]) == "overshoot"

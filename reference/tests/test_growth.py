@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seem.errors import InputError
-from seem.growth import AdamLaw, SGDLaw
+from seem.growth import AdamLaw, DecayingStepLaw, EMALaw, MomentumLaw, SGDLaw, SignLaw
 
 
 def iterate(depth: int, rate: float, log_room: float) -> int:
@@ -113,3 +113,25 @@ def test_adam_ratio_tends_to_one():
     assert ratio[500] > 2
     # k/((1 - β₂)t) = 5/100 at the end.
     assert 1 < ratio[-1] < 1.06
+
+
+def test_a_kernel_in_single_precision_gives_a_transition_in_double():
+    gram, bootstrap = np.array([[1 / 3]], dtype=np.float32), np.array([[0.7]], dtype=np.float32)
+    expected = EMALaw(1, 0.3).transition([[float(gram[0, 0])]], [[float(bootstrap[0, 0])]])
+    assert np.array_equal(EMALaw(1, 0.3).transition(gram, bootstrap), expected)
+
+
+def test_the_growth_under_momentum_keeps_its_digits_at_large_rates():
+    # y² + (1 - β - x)y - x = 0 with y = x + β + O(1/x).
+    assert MomentumLaw(2, 0.5).growth_rate(1e12) == pytest.approx(1e12 + 0.5, rel=1e-15)
+
+
+@pytest.mark.parametrize(("beta2", "steady"), [(0.6, True), (0.75, False), (0.8, False)])
+def test_decay_is_steady_below_the_memory_of_the_second_moment(beta2, steady):
+    # lr·w·(2L-2) = 1/4 for L = 2.
+    assert SignLaw(2, decay=0.5).decay_is_steady(0.25, beta2) is steady
+
+
+def test_an_effective_time_that_just_does_not_suffice_never_crashes():
+    # α = 2: the effective time tends to t₀ = 128, and L = 2 needs 1/x = 128.
+    assert DecayingStepLaw(2, power=2.0, timescale=128.0).steps_to_blow_up(1 / 128) == math.inf

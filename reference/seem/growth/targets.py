@@ -85,7 +85,7 @@ class EMALaw:
         drive = self.target_rate * (bootstrap - gram)
         root = math.sqrt(half**2 + drive)
         # Without the cancellation of root - half for a small drive.
-        return drive / (root + half) if root + half > 0 else 0.0
+        return drive / (root + half)
 
     def transition(self, gram: ArrayLike, bootstrap: ArrayLike) -> NDArray[np.float64]:
         """One linearised step of (u, w), w the bootstrap's lag; its largest |eigenvalue| decides stability.

@@ -25,8 +25,8 @@ class MomentumLaw(FiniteTime):
     Source: derived (theory/optimisers.py).
 
     Example:
-        >>> MomentumLaw(depth=2, momentum=0.9).steps_to_blow_up(0.001)
-        100.0
+        >>> MomentumLaw(depth=2, momentum=0.5).steps_to_blow_up(0.001)
+        500.0
     """
 
     momentum: float
@@ -44,7 +44,7 @@ class MomentumLaw(FiniteTime):
         Returns:
             Steps from the reading; infinity for L = 1 and for a rate of zero or less.
         """
-        return round((1 - self.momentum), 15) * SGDLaw(self.depth).steps_to_blow_up(rate)
+        return (1 - self.momentum) * SGDLaw(self.depth).steps_to_blow_up(rate)
 
     def lag(self, rate: float) -> float:
         """Steps by which the crash comes later than `steps_to_blow_up`: (1+β)/(1-β)·(m+1)/(2m)·ln(x_i/x), m = 2L-2.
