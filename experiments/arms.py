@@ -1,0 +1,94 @@
+"""Tables, figures and comparisons of a study's arms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.table import Table
+from scipy import stats
+from training_runs import Run, column, diverged, groups, last_read
+from verdicts import Claim
+
+from seem.statistics import bootstrap_interval, survival, wilson_interval
+
+SIGNIFICANT = 0.05
+"""Level of Fisher's exact test between two arms."""
+
+
+def rate(runs: Sequence[Run]) -> str:
+    """How many of an arm's runs diverge, with Wilson's 95 % interval."""
+    share = wilson_interval(diverged(runs), len(runs))
+    return f"{diverged(runs)} of {len(runs)} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def compare_rates(name: str, more: Sequence[Run], less: Sequence[Run]) -> Claim:
+    """The claim that one arm diverges more often than another, by Fisher's exact test.
+
+    Args:
+        name: The claim.
+        more: The arm that should diverge more often.
+        less: The other one.
+    """
+    counts = [[diverged(arm), len(arm) - diverged(arm)] for arm in (more, less)]
+    evidence = f"{rate(more)} against {rate(less)} diverge"
+    tests = {side: float(stats.fisher_exact(counts, alternative=side).pvalue) for side in ("greater", "less")}
+    evidence += f", p = {tests['greater']:.2g} (Fisher)"
+    verdict = "verified" if tests["greater"] < SIGNIFICANT else "refuted" if tests["less"] < SIGNIFICANT else "open"
+    return Claim(name, verdict, evidence)
+
+
+def divergence_table(title: str, runs: Sequence[Run]) -> Table:
+    """One line an arm: divergences, the median step of a Kaplan-Meier curve, and SEEM at the last reading."""
+    shown = Table(title=title)
+    for heading in (
+        "data",
+        "arm",
+        "diverge (95 %)",
+        "median step",
+        "normalised SEEM at the end (95 %)",
+        "|Q| at the end",
+    ):
+        shown.add_column(heading, justify="left" if heading in ("data", "arm") else "right")
+    for (data, variant), cell in groups(runs, "data", "variant").items():
+        seem = interval([last_read(run, "normalised") for run in cell])
+        shown.add_row(
+            data, variant, rate(cell), median_step(cell), seem, f"{np.median([r['last_q'] for r in cell]):.3g}"
+        )
+    return shown
+
+
+def median_step(runs: Sequence[Run]) -> str:
+    """The step by which half of an arm's runs have diverged, runs that go on counted as censored."""
+    steps = np.array([run["steps"] if run["divergence_step"] is None else run["divergence_step"] for run in runs])
+    found = survival(steps, np.array([run["divergence_step"] is None for run in runs])).median
+    return "-" if found is None else f"{found:.0f}"
+
+
+def interval(values: list[float]) -> str:
+    """Mean and 95 % interval in words; one value has no interval."""
+    if len(values) < 2:
+        return f"{values[0]:.2g}"
+    found = bootstrap_interval(np.array(values), np.random.default_rng(0))
+    return f"{found.estimate:.2g} [{found.low:.2g}, {found.high:.2g}]"
+
+
+def plot_arms(runs: Sequence[Run]) -> Figure:
+    """Normalised SEEM above |Q| over its largest possible value, one column an arm, one line a run."""
+    arms = list(groups(runs, "variant").values())
+    figure = Figure(figsize=(2.1 * len(arms) + 0.6, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")
+    for upper, lower, arm in zip(*axes, arms, strict=True):
+        for run in arm:
+            upper.plot(run["read_at"], column(run, "normalised"), color="tab:blue", lw=0.8, alpha=0.6)
+            lower.semilogy(run["read_at"], column(run, "mean_abs_q") / run["bound"], color="tab:red", lw=0.8, alpha=0.6)
+        upper.axhline(0, color="0.5", lw=0.8)
+        lower.axhline(1, color="0.5", lw=0.8)
+        upper.set_title(
+            f"{arm[0]['variant'].replace(', ', chr(10))}\n{diverged(arm)} of {len(arm)} diverge", fontsize=8
+        )
+        lower.set_xlabel("critic step", fontsize=8)
+    axes[0][0].set_ylabel("normalised SEEM")
+    axes[1][0].set_ylabel("mean |Q| / largest possible")
+    return figure

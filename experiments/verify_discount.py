@@ -1,0 +1,136 @@
+"""Does the discount at which critics begin to diverge lie where SEEM leaves zero?
+
+    python experiments/verify_discount.py --data hopper
+
+Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import tyro
+from arms import divergence_table
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from training_runs import PAPERS_TD3, ZERO, Budget, Run, Variant, column, diverged, groups, last_read, who
+from training_study import Study, StudyOptions, run_study
+from verdicts import Claim
+
+from seem.errors import run_command
+
+DISCOUNTS = (0.0, 0.5, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+"""The paper's figure has .9275 to .99 (read off), of another data set; here the whole range down to 0."""
+VARIANTS = tuple(Variant(f"discount {value}", replace(PAPERS_TD3, discount=value)) for value in DISCOUNTS)
+RISEN = 0.1
+"""Normalised SEEM at the end of a run from which on it counts as above zero: fresh critics have about .01."""
+
+
+def discount_of(run: Run) -> float:
+    """The discount of a run's arm."""
+    return float(run["variant"].removeprefix("discount "))
+
+
+def judge(runs: Sequence[Run]) -> list[Claim]:
+    """The verdicts, from kept runs."""
+    return [claim for cell in groups(runs, "data").values() for claim in _judge(cell)]
+
+
+def _judge(runs: Sequence[Run]) -> list[Claim]:
+    cells = {discount: cell for (discount,), cell in _by_discount(runs).items()}
+    return [_never_positive(runs, cells.get(0.0, [])), _threshold(runs, cells), _together(runs)]
+
+
+def _by_discount(runs: Sequence[Run]) -> dict[tuple[float], list[Run]]:
+    return groups([{**run, "discount": discount_of(run)} for run in runs], "discount")
+
+
+def _never_positive(runs: Sequence[Run], myopic: Sequence[Run]) -> Claim:
+    name = f"{runs[0]['data']}: without a discounted future (γ = 0) SEEM is never above zero"
+    largest = max((float(column(run, "normalised").max()) for run in myopic), default=None)
+    if largest is None:
+        return Claim(name, "open", "no run has γ = 0")
+    evidence = f"largest normalised SEEM of {len(myopic)} runs {largest:.1e}, rounding up to {ZERO:.0e}"
+    return Claim(name, "verified" if largest <= ZERO else "refuted", evidence)
+
+
+def _threshold(runs: Sequence[Run], cells: dict[float, list[Run]]) -> Claim:
+    name = f"{runs[0]['data']}: critics begin to diverge at the discount at which SEEM leaves zero"
+    discounts = sorted(cells)
+    diverging = _first(discounts, lambda discount: 2 * diverged(cells[discount]) > len(cells[discount]))
+    risen = _first(discounts, lambda discount: 2 * sum(map(_risen, cells[discount])) > len(cells[discount]))
+    if diverging is None and risen is None:
+        return Claim(name, "open", "neither happens in half of the runs of any discount: train for more --steps")
+    evidence = f"half of the critics diverge from γ = {_shown(diverging)} on, half have SEEM above {RISEN} from"
+    evidence += f" γ = {_shown(risen)} on, of {', '.join(map(_shown, discounts))}"
+    return Claim(name, "verified" if diverging == risen else "refuted", evidence)
+
+
+def _first(discounts: Sequence[float], holds) -> float | None:
+    """The smallest discount from which on a condition holds at all larger ones too."""
+    from_here = None
+    for discount in reversed(discounts):
+        if not holds(discount):
+            break
+        from_here = discount
+    return from_here
+
+
+def _together(runs: Sequence[Run]) -> Claim:
+    name = f"{runs[0]['data']}: a critic diverges if and only if its SEEM ends above zero"
+    odd = [run for run in runs if _risen(run) != (run["divergence_step"] is not None)]
+    silent = sum(run["divergence_step"] is not None for run in odd)
+    evidence = f"{len(runs) - len(odd)} of {len(runs)} runs agree; {silent} diverge without it, "
+    evidence += f"{len(odd) - silent} have it and do not diverge within their steps"
+    for run in odd[:2]:
+        evidence += f"; {who(run)}: SEEM ends at {_end(run):.2g}, |Q| at {run['last_q']:.3g} of {run['bound']:.3g}"
+    # Runs that have it and go on are censored, no counterexamples.
+    return Claim(name, "refuted" if silent else "open" if odd else "verified", evidence)
+
+
+def _end(run: Run) -> float:
+    """Normalised SEEM at the last reading of a run, before its divergence where it diverges."""
+    return last_read(run, "normalised")
+
+
+def _risen(run: Run) -> bool:
+    return _end(run) > RISEN
+
+
+def _shown(discount: float | None) -> str:
+    return "none" if discount is None else f"{discount:g}"
+
+
+def figures(runs: Sequence[Run]) -> dict[str, Figure]:
+    """SEEM at the end, and the share that diverges, against the discount; and SEEM over time."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    cells = _by_discount(runs)
+    colours = {discount: f"C{number}" for number, (discount,) in enumerate(sorted(cells))}
+    for (discount,), cell in sorted(cells.items()):
+        left.plot([discount] * len(cell), [_end(run) for run in cell], "o", color=colours[discount], ms=4, alpha=0.6)
+        for run in cell:
+            right.plot(run["read_at"], column(run, "normalised"), color=colours[discount], lw=0.7, alpha=0.6)
+        right.plot([], [], color=colours[discount], label=f"γ = {discount:g}")
+    shares = [(discount, diverged(cell) / len(cell)) for (discount,), cell in sorted(cells.items())]
+    left.plot(*zip(*shares, strict=True), color="0.3", lw=1, label="share of critics that diverge")
+    left.axhline(RISEN, color="0.6", lw=0.8, ls=":")
+    left.set(xlabel="discount", ylabel="normalised SEEM at the end", title="each point a critic")
+    left.legend(fontsize=8)
+    right.set(xlabel="critic step", ylabel="normalised SEEM", title="over time, also past the divergence")
+    right.legend(fontsize=7, ncols=2)
+    return {"discount.png": figure}
+
+
+STUDY = Study(
+    name="discount",
+    variants=VARIANTS,
+    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
+    judge=judge,
+    table=lambda runs: divergence_table("Divergence and SEEM against the discount", runs),
+    figures=figures,
+)
+
+
+if __name__ == "__main__":
+    run_command(lambda: run_study(STUDY, tyro.cli(StudyOptions)))
