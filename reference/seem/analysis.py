@@ -92,7 +92,8 @@ def surge(q: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
         depth: Number L of weight matrices.
 
     Returns:
-        Consecutive step numbers, rising; empty when Q passed that rate in its first step.
+        Consecutive step numbers, rising; empty when Q passed that rate in its first step, or fell from its last
+        slow maximum.
     """
     q = q[np.isfinite(q)]
     rates = growth_rates(q, depth)
@@ -105,6 +106,8 @@ def surge(q: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
     below = np.flatnonzero(q[:end] < q[end] / DECADE)
     start = int(below.max(initial=-1)) + 1
     surging = rates[start : end + 1]
+    if surging.max() <= 0:
+        return slow[:0]
     # Where the rate halves the surge has broken off, by an overshoot or by the twins' minimum.
     return np.arange(start, start + int(np.flatnonzero(surging >= surging.max() / 2)[-1]) + 1)
 

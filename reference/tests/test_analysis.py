@@ -81,6 +81,11 @@ def test_a_surge_of_less_than_tenfold_starts_at_the_start():
     assert surge(1.1 ** np.arange(10), 1).tolist() == list(range(9))
 
 
+def test_a_surge_that_ends_in_a_fall_is_empty():
+    rising = 1.1 ** np.arange(40.0)
+    assert len(surge(np.append(rising, [1e6, 1e3, 1e9, 1e25]), 1)) == 0
+
+
 def test_a_surge_that_begins_too_fast_is_empty():
     assert len(surge(np.array([1.0, 1e10, 1e100]), 2)) == 0
 
