@@ -5,6 +5,9 @@ from pathlib import Path
 
 import forecast_errors
 import pytest
+import verify_baird
+import verify_ntk_map
+import verify_toy_maze
 from growth_verdicts import judge, summarise
 from verdicts import as_json
 
@@ -12,6 +15,7 @@ from seem.records import digest, parse_json
 
 RECORDED = Path(__file__).parent / "recorded"
 WINDOWS = RECORDED / "d4rl-v0-windows"
+EXAMPLES = {"toy-maze": verify_toy_maze, "baird": verify_baird, "ntk-map": verify_ntk_map}
 STUDIES = sorted(path.parent for path in WINDOWS.glob("*/summary.json"))
 
 
@@ -38,3 +42,9 @@ def test_published_table_follows_from_the_runs(tmp_path, capsys):
     forecast_errors.main(forecast_errors.Options(studies=tuple(STUDIES), out=tmp_path))
     assert (tmp_path / "forecast_errors.md").read_text() == (WINDOWS / "forecast_errors.md").read_text()
     assert capsys.readouterr().out.startswith("| study |")
+
+
+@pytest.mark.parametrize("folder", EXAMPLES)
+def test_verdicts_of_the_worked_examples_follow_from_their_numbers(folder):
+    results = parse_json((RECORDED / folder / "results.json").read_text())
+    assert as_json(EXAMPLES[folder].judge(results["numbers"])) == results["claims"]
