@@ -55,7 +55,7 @@ def judge(numbers: dict[str, Any]) -> list[Claim]:
         _pointwise_claim(plain),
         _settled_claim(crashed),
         _mechanism_claim(crashed),
-        _layer_claim(runs["LayerNorm"]),
+        _layer_claim(runs["LayerNorm"], crashed),
     ]
 
 
@@ -137,6 +137,8 @@ def _criterion_claim(plain: list[dict[str, Any]]) -> Claim:
     name = "SEEM > 0 before every crash, and no crash forecast where none came"
     crashed = [row for row in plain if row["crash_step"] is not None]
     silent = [row for row in crashed if row["end"]["normalised"] <= ZERO]
+    if not crashed:
+        return Claim(name, "open", "no run crashed within its budget: raise --budget")
     survivors = [row for row in plain if row["crash_step"] is None]
     due = [row for row in survivors if SGDLaw(DEPTH).steps_to_blow_up(row["end"]["rate"]) <= row["budget"]]
     positive = sum(row["end"]["normalised"] > ZERO for row in survivors)
@@ -184,12 +186,17 @@ def _mechanism_claim(crashed: list[dict[str, Any]]) -> Claim:
     return Claim(name, "refuted" if "unexplained" in named else "verified", evidence)
 
 
-def _layer_claim(layer: list[dict[str, Any]]) -> Claim:
-    outlived = sum(row["crash_step"] is None for row in layer)
-    middle, _, worst = median_and_range([row["end"]["rate"] for row in layer])
-    _, _, largest = median_and_range([row["end"]["q"] for row in layer])
+def _layer_claim(layer: list[dict[str, Any]], crashed: list[dict[str, Any]]) -> Claim:
+    name = "LayerNorm prevents the crash"
+    gone = {(row["trajectory_seed"], row["discount"]) for row in crashed}
+    rows = [row for row in layer if (row["trajectory_seed"], row["discount"]) in gone]
+    if not rows:
+        return Claim(name, "open", "no run without it crashed within its budget: raise --budget")
+    outlived = sum(row["crash_step"] is None for row in rows)
+    middle, _, worst = median_and_range([row["end"]["rate"] for row in rows])
+    _, _, largest = median_and_range([row["end"]["q"] for row in rows])
     evidence = (
-        f"{outlived} of {len(layer)} runs reach iteration {layer[0]['budget']}; ηλ there at median {middle:.1e}, at "
-        f"most {worst:.1e}; mean |Q| at most {largest:.3g}"
+        f"of {len(rows)} runs that crash without it {outlived} reach iteration {rows[0]['budget']} with it; ηλ there "
+        f"at median {middle:.1e}, at most {worst:.1e}; mean |Q| at most {largest:.3g}"
     )
-    return Claim("LayerNorm prevents the crash", "verified" if outlived == len(layer) else "refuted", evidence)
+    return Claim(name, "verified" if outlived == len(rows) else "refuted", evidence)
