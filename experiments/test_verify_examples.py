@@ -154,6 +154,13 @@ def test_a_due_crash_leaves_the_criterion_open(recorded):
     assert verdict_of("toy_maze", numbers, "before every crash") == "open"
 
 
+def test_no_crash_leaves_claims_open(recorded):
+    numbers = {**recorded["toy_maze"]}
+    numbers["runs"] = [row for row in numbers["runs"] if row["crash_step"] is None]
+    for words in ("true Q is 0", "before every crash", "LayerNorm", "mechanism"):
+        assert verdict_of("toy_maze", numbers, words) == "open"
+
+
 def test_too_few_runs_leave_claims_open(recorded):
     numbers = {**recorded["toy_maze"]}
     numbers["runs"] = [row for row in numbers["runs"] if row["trajectory_seed"] == 0]
@@ -163,6 +170,8 @@ def test_too_few_runs_leave_claims_open(recorded):
     numbers = {**recorded["baird"], "runs": inside}
     for words in ("exactly 1 + ηλ_max", "nowhere else"):
         assert verdict_of("baird", numbers, words) == "open"
+    numbers = {"rows": [row for row in recorded["ntk_map"]["rows"] if row["seed"] == 0]}
+    assert verdict_of("ntk_map", numbers, "printed ratio") == "open"
 
 
 def test_the_trajectory_moves_as_its_actions_say():
