@@ -1,21 +1,20 @@
 """The runs behind verify_growth: what is trained for each depth and seed, and in which order."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-
-import torch
+from typing import Literal
 
 from seem.agents.td3 import TD3Config
-from seem.config import RunConfig, run_key
+from seem.config import RunConfig
 from seem.datasets import Dataset, load
 from seem.errors import InputError
+from seem.executors import ExecutorOptions
 from seem.networks import MLPConfig
 from seem.records import RunRecord, read_run
+from seem.sweep import run_folder, run_tasks
 from seem.training import train
 
 CONTROL_FACTORS = {"layer-norm": 3, "low-discount": 1.5}
@@ -114,7 +113,7 @@ def run_config(study: StudyConfig, kind: str, depth: int, seed: int, budget: int
 
 def _run(study: StudyConfig, dataset: Dataset, out: Path, kind: str, depth: int, seed: int, budget: int) -> Cell:
     config = run_config(study, kind, depth, seed, budget)
-    folder = out / "runs" / f"{kind}-L{depth}-seed{seed}-{run_key(config, dataset, study.device)[:12]}"
+    folder = run_folder(out / "runs", f"{kind}-L{depth}-seed{seed}", config, dataset, study.device)
     train(config, dataset, folder, device=study.device)
     return Cell(kind, depth, seed, folder)
 
@@ -133,7 +132,6 @@ def run_descent(study: StudyConfig, data: Path, out: Path, depth: int, seed: int
         The finished cells. A run that did not crash has nothing to prevent, so no controls follow it; a linear
         critic (depth 1) has no layer to normalise.
     """
-    torch.set_num_threads(1)
     dataset = load(data)
     plain = _run(study, dataset, out, "plain", depth, seed, study.budget)
     crash_step = plain.record().outcome["crash_step"]
@@ -149,53 +147,51 @@ def run_descent(study: StudyConfig, data: Path, out: Path, depth: int, seed: int
 
 def run_adam(study: StudyConfig, data: Path, out: Path, depth: int, seed: int) -> list[Cell]:
     """The run under Adam; arguments as in `run_descent`."""
-    torch.set_num_threads(1)
     return [_run(study, load(data), out, "adam", depth, seed, study.adam_steps)]
 
 
-Task = tuple[Callable[..., list[Cell]], int, int]
+@dataclass(frozen=True)
+class Group:
+    """Runs that one task does, because some need the outcome of another."""
+
+    optimiser: Literal["sgd", "adam"]
+    depth: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"L={self.depth} seed {self.seed} {'Adam' if self.optimiser == 'adam' else 'SGD and controls'}"
 
 
-def list_tasks(study: StudyConfig) -> list[Task]:
-    """The groups of runs of a study: what runs them, depth and seed."""
-    kinds = (run_descent, run_adam) if study.adam else (run_descent,)
-    return [(task, depth, seed) for task in kinds for depth in study.depths for seed in study.seeds]
+def list_groups(study: StudyConfig) -> list[Group]:
+    """The groups of runs of a study."""
+    optimisers: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam") if study.adam else ("sgd",)
+    return [Group(name, depth, seed) for name in optimisers for depth in study.depths for seed in study.seeds]
 
 
-def run_study(study: StudyConfig, data: Path, out: Path, workers: int) -> Iterator[tuple[str, list[Cell]]]:
+def run_group(study: StudyConfig, data: Path, out: Path, group: Group) -> list[Cell]:
+    """The finished cells of one group; arguments as in `run_descent`."""
+    run = run_adam if group.optimiser == "adam" else run_descent
+    return run(study, data, out, group.depth, group.seed)
+
+
+def run_study(
+    study: StudyConfig, data: Path, out: Path, options: ExecutorOptions
+) -> Iterator[tuple[Group, list[Cell]]]:
     """Run every cell, several at a time, and hand each group over as it finishes.
 
     Args:
         study: What to run.
         data: The data set's file.
         out: The study's output folder.
-        workers: Processes; 1 runs everything in this one.
+        options: Where it runs.
 
     Yields:
-        What finished, in words, and its cells.
+        What finished, and its cells.
     """
-    tasks = list_tasks(study)
-
-    def words(task: Task) -> str:
-        return f"L={task[1]} seed {task[2]} {'Adam' if task[0] is run_adam else 'SGD and controls'}"
-
-    if workers == 1:
-        for task in tasks:
-            yield words(task), task[0](study, data, out, *task[1:])
-        return
-    # Spawned, because a forked process would inherit torch's threads in an undefined state.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        futures = {pool.submit(task[0], study, data, out, *task[1:]): task for task in tasks}
-        for future in as_completed(futures):
-            yield words(futures[future]), future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def default_workers(device: str) -> int:
-    """One process a core on a CPU, one process on anything else."""
-    return min(len(os.sched_getaffinity(0)), 16) if device == "cpu" else 1
+    run = partial(run_group, study, data, out)
+    yield from run_tasks(run, list_groups(study), options, folder=out, device=study.device)
 
 
 def quick(study: StudyConfig) -> StudyConfig:
@@ -210,14 +206,12 @@ def quick(study: StudyConfig) -> StudyConfig:
     )
 
 
-def check(study: StudyConfig, dataset: Dataset, workers: int) -> None:
+def check(study: StudyConfig, dataset: Dataset) -> None:
     """Refuse a study that cannot run, before anything is written.
 
     Raises:
         InputError: When a run's configuration is impossible, or more rows are asked for than there are.
     """
-    if workers < 1:
-        raise InputError(f"--workers {workers} is impossible: pass 1 or more processes")
     if not study.depths or not study.seeds:
         raise InputError("a study needs a depth and a seed: pass at least one of --depths and of --seeds")
     for depth in study.depths:

@@ -79,7 +79,7 @@ def test_verdicts():
 def test_a_wrong_law_is_refuted(monkeypatch):
     """Descent judged by the exponent of another depth: the measurement must not follow the prediction."""
     monkeypatch.setattr("laws_descent.SGDLaw.exponent", property(lambda law: 2.0))
-    claims = verify_laws.judge(verify_laws.run_check(verify_laws.check_sgd, Start(2, 0, 8)))
+    claims = verify_laws.judge(verify_laws.check_sgd(Start(2, 0, 8)))
     assert claims[0].verdict == "refuted"
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from growth_study import Cell, StudyConfig, check, default_workers, list_tasks, quick, run_study
+from growth_study import Cell, StudyConfig, check, list_groups, quick, run_study
 from growth_verdicts import judge, of_kind, summarise
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from verdicts import Claim, as_json, open_console, print_claims
 
-from seem.config import open_device, versions
+from seem.config import versions
 from seem.datasets import describe, resolve
 from seem.errors import run_command
+from seem.executors import ExecutorOptions
 from seem.plots import plot_forecasts, plot_power_lines, plot_seem_and_q, save_figure
 from seem.records import canonical_json, digest, make_folder, write_atomically
+from seem.sweep import show_progress
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Options:
         normalise_states: Shift and scale states, as the paper's figures do.
         controls: Follow every plain run by its LayerNorm and low-discount controls.
         adam: Run Adam too.
-        workers: Processes; one a core by default.
+        execution: Where the runs are computed.
         out: Output folder; runs/growth-ENV by default. The same command resumes there.
         quick: Two depths, one seed and fewer rows: a first look in seconds.
     """
@@ -70,7 +70,7 @@ class Options:
     normalise_states: bool = True
     controls: bool = True
     adam: bool = True
-    workers: int | None = None
+    execution: tyro.conf.OmitArgPrefixes[ExecutorOptions] = ExecutorOptions()
     out: Path | None = None
     quick: bool = False
 
@@ -93,11 +93,12 @@ def main(options: Options) -> int:
     dataset = resolve(options.env, options.dataset, options.data_dir)
     console.print(describe(options.env, dataset), highlight=False, soft_wrap=True)
     study = options.study()
-    open_device(study.device)
-    workers = default_workers(study.device) if options.workers is None else options.workers
-    check(study, dataset, workers)
+    options.execution.check(study.device)
+    check(study, dataset)
     out = make_folder(options.out or Path("runs") / f"growth-{options.env}")
-    cells = _run_with_progress(study, dataset.path, out, workers, console)
+    groups = run_study(study, dataset.path, out, options.execution)
+    finished = [cell for _, cells in show_progress(groups, len(list_groups(study)), console) for cell in cells]
+    cells = sorted(finished, key=lambda cell: (cell.kind, cell.depth, cell.seed))
     rows = summarise(cells)
     claims = judge(rows)
     console.print(_descent_table(rows["plain"]))
@@ -108,17 +109,6 @@ def main(options: Options) -> int:
     _write(out, study, rows, claims, cells)
     console.print(f"records, figures and summary.json: {out}", highlight=False, soft_wrap=True)
     return print_claims(console, claims)
-
-
-def _run_with_progress(study: StudyConfig, data: Path, out: Path, workers: int, console: Console) -> list[Cell]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    cells: list[Cell] = []
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training", total=len(list_tasks(study)))
-        for words, finished in run_study(study, data, out, workers):
-            cells += finished
-            progress.update(bar, advance=1, description=f"done {words}")
-    return sorted(cells, key=lambda cell: (cell.kind, cell.depth, cell.seed))
 
 
 def _write(out: Path, study: StudyConfig, rows: dict[str, Any], claims: list[Claim], cells: list[Cell]) -> None:

@@ -6,16 +6,12 @@ Exit status: 0 when every law is verified or open, 1 when one is refuted, 2 on b
 """
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 import tyro
-from growth_study import default_workers
 from laws_descent import (
     check_complex_pair,
     check_decay,
@@ -29,15 +25,15 @@ from laws_measurement import Measurement, Start
 from laws_signs import check_adam, check_clipping, check_signs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from verdicts import Claim, as_json, open_console, print_claims
 
 from seem.config import versions
 from seem.errors import InputError, run_command
+from seem.executors import ExecutorOptions
 from seem.plots import save_figure
 from seem.records import canonical_json, make_folder, write_atomically
+from seem.sweep import run_tasks, show_progress
 
 Check = Callable[[Start], list[Measurement]]
 CHECKS: dict[str, Check] = {
@@ -64,7 +60,7 @@ class Options:
         seeds: Seeds of rows and weights; all are reported.
         width: Units of each hidden layer, 4 to 256.
         laws: Checks to run; all by default.
-        workers: Processes; one a core by default.
+        execution: Where the checks are computed.
         out: Output folder.
         quick: Depth 2, one seed and a narrow critic: a first look in seconds.
     """
@@ -73,12 +69,21 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     width: int = 16
     laws: tuple[str, ...] = tuple(CHECKS)
-    workers: int | None = None
+    execution: tyro.conf.OmitArgPrefixes[ExecutorOptions] = ExecutorOptions()
     out: Path = Path("runs") / "laws"
     quick: bool = False
 
 
-def list_tasks(options: Options) -> list[tuple[Check, Start]]:
+@dataclass(frozen=True)
+class CheckTask:
+    """A check and where it starts."""
+
+    name: str
+    check: Check
+    start: Start
+
+
+def list_tasks(options: Options) -> list[CheckTask]:
     """What is run: a check and where it starts; the linear check of complex pairs once a seed.
 
     Raises:
@@ -99,32 +104,19 @@ def list_tasks(options: Options) -> list[tuple[Check, Start]]:
     depths, seeds, width = options.depths, options.seeds, options.width
     if options.quick:
         depths, seeds, width = depths[:1], seeds[:1], min(width, 8)
-    tasks = [(CHECKS[name], Start(depth, seed, width)) for name in options.laws for depth in depths for seed in seeds]
+    chosen = [(name, CHECKS[name], depth) for name in options.laws for depth in depths]
     if "ema" in options.laws:
-        tasks += [(check_complex_pair, Start(1, seed, width)) for seed in seeds]
-    return tasks
+        chosen.append(("complex pair", check_complex_pair, 1))
+    return [
+        CheckTask(f"{name} L={depth} seed {seed}", check, Start(depth, seed, width))
+        for name, check, depth in chosen
+        for seed in seeds
+    ]
 
 
-def run_check(check: Check, start: Start) -> list[Measurement]:
+def run_check(task: CheckTask) -> list[Measurement]:
     """One check, in whatever process."""
-    torch.set_num_threads(1)
-    return check(start)
-
-
-def run_tasks(tasks: list[tuple[Check, Start]], workers: int) -> Iterator[tuple[int, list[Measurement]]]:
-    """Run the tasks, several at a time, and hand each one's measurements over as it finishes."""
-    if workers == 1:
-        for number, task in enumerate(tasks):
-            yield number, run_check(*task)
-        return
-    # Spawned, because a forked process would inherit torch's threads in an undefined state.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        futures = {pool.submit(run_check, *task): number for number, task in enumerate(tasks)}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return task.check(task.start)
 
 
 def judge(measurements: list[Measurement]) -> list[Claim]:
@@ -210,11 +202,10 @@ def main(options: Options) -> int:
     """
     console = open_console()
     tasks = list_tasks(options)
-    workers = default_workers("cpu") if options.workers is None else options.workers
-    if workers < 1:
-        raise InputError(f"--workers {workers} is impossible: pass 1 or more processes")
+    options.execution.check()
     out = make_folder(options.out)
-    measurements = _run_with_progress(tasks, workers, console)
+    finished = dict(show_progress(run_tasks(run_check, tasks, options.execution, folder=out), len(tasks), console))
+    measurements = [m for task in tasks for m in finished[task]]
     claims = judge(measurements)
     console.print(table_of(measurements))
     results = {"options": {**asdict(options), "out": None}, "versions": versions(), "claims": as_json(claims)}
@@ -223,17 +214,6 @@ def main(options: Options) -> int:
     save_figure(plot_lines(measurements), out / "lines.png")
     console.print(f"results.json and lines.png: {out}", highlight=False, soft_wrap=True)
     return print_claims(console, claims)
-
-
-def _run_with_progress(tasks: list[tuple[Check, Start]], workers: int, console: Console) -> list[Measurement]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    finished: dict[int, list[Measurement]] = {}
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training", total=len(tasks))
-        for number, measured in run_tasks(tasks, workers):
-            finished[number] = measured
-            progress.update(bar, advance=1, description=f"done {measured[0].law if measured else 'a check'}")
-    return [m for number in sorted(finished) for m in finished[number]]
 
 
 if __name__ == "__main__":
