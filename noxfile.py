@@ -72,6 +72,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def slurm(session: nox.Session) -> None:
+    """Submit a sweep to a Slurm of one node; `apt-get install slurm-wlm munge` once before."""
+    install(session, "test")
+    session.run("pytest", "-m", "slurm", "experiments/test_slurm.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types."""
     install(session, "test", "lint")
