@@ -111,7 +111,7 @@ def test_without_its_hypothesis_the_residual_is_of_first_order(dropped):
     assert gap > 1e6 * bound
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0], ids=["lr/M", "4·lr/M"])
+@pytest.mark.parametrize("factor", [0.5, 2.0], ids=["half of it", "twice it"])
 def test_another_step_size_leaves_a_residual_of_first_order(factor):
     steps = Steps(LINEAR, TWO_ROWS, seed=0)
     gap, bound = quartering(steps.errors, factor * steps.problem.matrix() @ steps.problem.errors(0.0), 2.0**-8)
