@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import tyro
+import verify_critical_point
 import verify_discount
 import verify_normalisation
 import verify_surge
@@ -16,7 +17,7 @@ from training_study import StudyOptions, read_study, run_study
 
 from seem.errors import InputError
 
-MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets)
+MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point)
 STUDIES = {module.STUDY.name: module.STUDY for module in MODULES}
 READ_AT = list(range(0, 400, 20))
 BOUND = 100.0
@@ -131,7 +132,8 @@ def arms(**rates):
 
 def test_normalisations_are_judged_by_what_diverges():
     found = verdicts("normalisation", arms(none=10, WeightNorm=6))
-    assert found == ["verified"] * 6 + ["open"]
+    assert found == ["verified"] * 6 + ["open", "refuted"]
+    assert verdicts("normalisation", arms(none=10, norms_held=3))[7] == "verified"
     assert verdicts("normalisation", arms(none=10, LayerNorm=1))[0] == "refuted"
     assert verdicts("normalisation", arms(none=10, LayerNorm=9, WeightNorm=2))[5] == "refuted"
     assert verdicts("normalisation", arms())[0] == "open"
@@ -157,6 +159,33 @@ def test_older_targets_that_diverge_earlier_refute_the_delay():
     assert (
         verdicts("targets", [run("average 0.5", seed=s, seem=-0.1, divergence=300) for s in range(5)])[1] == "refuted"
     )
+
+
+def looks(kernel, *, divergence=300, moves=0.0, readings=26):
+    """A run of the critical point's study: cosines that depend on the two readings."""
+    numbers = np.arange(readings)
+    table = np.array([[kernel(min(a, b), max(a, b)) for b in numbers] for a in numbers])
+    kept = {"variant": "Adam L=3", "data": "toy", "label": "surrogate", "seed": 0, "divergence_step": divergence}
+    kept |= {"steps": 500, "reading_interval": 20, "kernel": table.tolist(), "kernel_next": table.tolist()}
+    return kept | {"moves": np.full(table.shape, moves).tolist()}
+
+
+def settling(first, second):
+    """Directions that turn until reading 15 and then stand still."""
+    return 1.0 - 0.02 * (min(second, 15) - min(first, 15))
+
+
+def test_a_critical_point_is_a_direction_that_comes_to_rest():
+    assert verdicts("critical-point", [looks(settling)]) == ["verified"] * 3 + ["open"]
+    turning = looks(lambda first, second: 1.0 - 0.02 * (second - first))
+    assert verdicts("critical-point", [turning])[:2] == ["refuted"] * 2
+    # Near from the start on: nothing has converged.
+    assert verdicts("critical-point", [looks(lambda *_: 0.99)])[:2] == ["refuted"] * 2
+    assert verdicts("critical-point", [looks(settling, moves=0.5)])[2] == "refuted"
+    assert verdicts("critical-point", [looks(settling), looks(settling, divergence=None)])[3] == "refuted"
+    calm = looks(lambda first, second: 1.0 - 0.1 * (second - first), divergence=None)
+    assert verdicts("critical-point", [looks(settling), calm])[3] == "verified"
+    assert verdicts("critical-point", [calm]) == ["open"]
 
 
 def call(study, *arguments):

@@ -6,6 +6,7 @@ Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import tyro
@@ -38,6 +39,8 @@ PARTS = (
     _arm("LayerNorm, second layer only", normalisation="layer", normalised_layers=(2,)),
     _arm("LayerNorm without affine", normalisation="layer", affine=False),
 )
+HELD = Variant("norms held", replace(PAPERS_TD3, hold_norms=True))
+"""No normalisation, every weight matrix scaled back to its first norm: the effective learning rate's share."""
 LAYER_NORMS = ("LayerNorm", *(variant.name for variant in PARTS))
 SMALL = 0.1
 """Largest normalised SEEM, at the end of a run, that counts as low: fresh critics have about .01."""
@@ -57,6 +60,7 @@ def _judge(runs: Sequence[Run]) -> list[Claim]:
         _lowers(data, arms),
         _helps_less(data, arms),
         _oscillates(data, arms),
+        _is_not_the_norm(data, arms),
     ]
 
 
@@ -104,6 +108,14 @@ def _oscillates(data: str, arms: dict[str, list[Run]]) -> Claim:
     return Claim(name, "refuted" if found["BatchNorm"].high < found["LayerNorm"].low else "open", evidence)
 
 
+def _is_not_the_norm(data: str, arms: dict[str, list[Run]]) -> Claim:
+    name = f"{data}: holding the weights' norms does not prevent what LayerNorm prevents"
+    if diverged(arms["LayerNorm"]) or not diverged(arms["none"]):
+        return Claim(name, "open", "LayerNorm prevents nothing here")
+    evidence = f"{rate(arms['norms held'])} diverge with norms held, {rate(arms['LayerNorm'])} with LayerNorm"
+    return Claim(name, "verified" if diverged(arms["norms held"]) else "refuted", evidence)
+
+
 def _share_of_falls(run: Run) -> float:
     return float((np.diff(column(run, "mean_abs_q")) < 0).mean())
 
@@ -112,14 +124,14 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
     """SEEM and |Q| over time by kind of normalisation, and for the parts of LayerNorm."""
     chosen: dict[str, Callable[[Run], bool]] = {
         "kinds.png": lambda run: run["variant"] in {variant.name for variant in KINDS},
-        "parts.png": lambda run: run["variant"] in ("none", *LAYER_NORMS),
+        "parts.png": lambda run: run["variant"] in ("none", HELD.name, *LAYER_NORMS),
     }
     return {name: plot_arms([run for run in runs if keep(run)]) for name, keep in chosen.items()}
 
 
 STUDY = Study(
     name="normalisation",
-    variants=(*KINDS, *PARTS),
+    variants=(*KINDS, *PARTS, HELD),
     budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=lambda runs: divergence_table("Divergence and SEEM by normalisation", runs),

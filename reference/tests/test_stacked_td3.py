@@ -107,3 +107,5 @@ def test_networks_that_cannot_be_stacked_are_refused():
     mixed = [TD3(TD3Config(), size, 2, seed=0) for size in (3, 4)]
     with pytest.raises(InputError, match="one shape"):
         StackedTD3(mixed)
+    with pytest.raises(InputError, match="do not hold norms"):
+        StackedTD3(agents(TD3Config(network_config(), network_config(), hold_norms=True)))

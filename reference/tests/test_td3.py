@@ -429,3 +429,14 @@ def test_a_saved_state_is_a_snapshot():
 def test_an_impossible_setting_is_refused(bad, remedy):
     with pytest.raises(InputError, match=remedy):
         build(small(**bad))
+
+
+def test_held_norms_stay_and_directions_move():
+    agent = build(replace(COPIED, hold_norms=True, critic_lr=0.1))
+    before = [weight.detach().clone() for weight in agent.critic_weights()]
+    assert len(before) == 2 * SMOOTH.depth
+    for _ in range(5):
+        agent.update(draw_batch())
+    for old, new in zip(before, agent.critic_weights(), strict=True):
+        assert new.norm().item() == pytest.approx(old.norm().item(), rel=1e-14)
+        assert (new - old).norm() > 1e-3 * old.norm()

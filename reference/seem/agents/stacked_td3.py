@@ -68,6 +68,8 @@ class StackedTD3:
         config = agents[0].config
         if any(replace(agent.config, discount=config.discount) != config for agent in agents):
             raise InputError("stacked agents share their configuration, only the discount may differ")
+        if config.hold_norms:
+            raise InputError("stacked agents do not hold norms: train these agents one by one")
         if any(agent.steps for agent in agents):
             raise InputError("stacked agents start together: stack agents that have not been trained")
         self.config, self.count, self.steps = config, len(agents), 0

@@ -36,6 +36,8 @@ class TD3Config:
         target_noise: Standard deviation of the noise on target actions.
         noise_clip: Largest absolute value of that noise.
         behaviour_cloning: Weight of the mean squared distance to the data's actions; 0 leaves it out.
+        hold_norms: Scale each weight matrix of the critics back to its first norm after every step, a control for
+            what normalisation does to the effective learning rate (Lyle et al. 2024, 2407.01800).
     """
 
     critic: MLPConfig = MLPConfig()
@@ -51,6 +53,7 @@ class TD3Config:
     target_noise: float = 0.2
     noise_clip: float = 0.5
     behaviour_cloning: float = 0.0
+    hold_norms: bool = False
 
     def __post_init__(self) -> None:
         check_unit_interval("discount", self.discount)
@@ -103,6 +106,8 @@ class TD3:
         )
         self.actor_optimiser = build_optimiser(self.actor, "adam", config.actor_lr)
         self.noise = torch.Generator(device).manual_seed(seed + 1)
+        # Decided by the seed, so that a resumed agent has them too.
+        self.held = [weight.detach().norm() for weight in self.critic_weights()] if config.hold_norms else []
 
     def update(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """Take one critic step and, at its intervals, one actor step and one target step.
@@ -121,6 +126,9 @@ class TD3:
         self.critic_optimiser.zero_grad()
         loss.backward()
         self.critic_optimiser.step()
+        with torch.no_grad():
+            for weight, norm in zip(self.critic_weights(), self.held, strict=False):
+                weight.mul_(norm / weight.norm())
 
         if self.steps % self.config.actor_interval == 0:
             self.update_actor(batch)
@@ -128,6 +136,10 @@ class TD3:
             blend(self.target_actor, self.actor, self.config.target_rate)
             blend(self.target_critics, self.critics, self.config.target_rate)
         return values.detach(), target
+
+    def critic_weights(self) -> list[nn.Parameter]:
+        """The weight matrices of both critics."""
+        return [parameter for parameter in self.critics.parameters() if parameter.ndim == 2]
 
     def values(self, batch: Transitions) -> Tensor:
         """The two critics on the batch's own actions, shape (2, M)."""
