@@ -63,12 +63,8 @@ def read_findings() -> list[Finding]:
     """
     found = []
     for text in tomllib.loads(TEXTS.read_text(encoding="utf-8"))["study"]:
-        records = sorted(
-            path
-            for name in RECORD_NAMES
-            for path in (RECORDED / text["folder"]).rglob(name)
-            if "runs" not in path.parts
-        )
+        folder = RECORDED / text["folder"]
+        records = sorted(path for name in RECORD_NAMES for path in folder.rglob(name) if "runs" not in path.parts)
         if not records:
             raise InputError(f"{folder} holds no record: run `{text['command']}` and copy it there")
         parts = {path.parent.name: parse_json(path.read_text(encoding="utf-8"))["claims"] for path in records}
