@@ -11,6 +11,7 @@ import verify_critical_point
 import verify_discount
 import verify_normalisation
 import verify_ntk_map
+import verify_sac
 import verify_surge
 import verify_targets
 import verify_toy_maze
@@ -23,7 +24,7 @@ from seem.records import digest, parse_json
 RECORDED = Path(__file__).parent / "recorded"
 WINDOWS = RECORDED / "d4rl-v0-windows"
 EXAMPLES = {"toy-maze": verify_toy_maze, "baird": verify_baird, "ntk-map": verify_ntk_map}
-MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point)
+MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point, verify_sac)
 OF_MANY_RUNS = {module.STUDY.name: module.STUDY for module in MODULES}
 STUDIES = sorted(path.parent for path in WINDOWS.glob("*/summary.json"))
 

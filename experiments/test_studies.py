@@ -9,6 +9,7 @@ import tyro
 import verify_critical_point
 import verify_discount
 import verify_normalisation
+import verify_sac
 import verify_surge
 import verify_targets
 from surge_events import HORIZON, auc_table, labelled, rise
@@ -17,7 +18,7 @@ from training_study import StudyOptions, read_study, run_study
 
 from seem.errors import InputError
 
-MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point)
+MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point, verify_sac)
 STUDIES = {module.STUDY.name: module.STUDY for module in MODULES}
 READ_AT = list(range(0, 400, 20))
 BOUND = 100.0
@@ -186,6 +187,21 @@ def test_a_critical_point_is_a_direction_that_comes_to_rest():
     calm = looks(lambda first, second: 1.0 - 0.1 * (second - first), divergence=None)
     assert verdicts("critical-point", [looks(settling), calm])[3] == "verified"
     assert verdicts("critical-point", [calm]) == ["open"]
+
+
+def test_sac_is_judged_offline_and_online_apart():
+    def runs(data, plain, layer):
+        arms = (("none", plain), ("LayerNorm", layer))
+        return [
+            run(f"offline {name}", data=data, seed=seed) | {"divergence_step": 300 if seed < count else None}
+            for name, count in arms
+            for seed in range(5)
+        ]
+
+    assert verdicts("sac", runs("toy", 5, 0)) == ["verified", "verified"]
+    assert verdicts("sac", runs("toy", 5, 1)) == ["verified", "refuted"]
+    assert verdicts("sac", runs("toy", 0, 0)) == ["open", "open"]
+    assert verdicts("sac", [*runs("toy", 5, 0), *runs("toy online", 0, 1)])[2:] == ["open", "refuted"]
 
 
 def call(study, *arguments):

@@ -109,8 +109,9 @@ def keep(record: RunRecord, variant: str, bound: float) -> Run:
     q = record.trace["mean_abs_q"].numpy()
     beyond = np.flatnonzero(~(q <= bound))
     lines = [line for line in record.readings if all(line["critics"])]
-    series = {name: [_short(max(critic[name] for critic in line["critics"])) for line in lines] for name in COLUMNS}
-    series |= {name: [_short(line[name]) for line in lines] for name in LINE_COLUMNS}
+    series = largest(line["critics"] for line in lines) | {
+        name: [_short(line[name]) for line in lines] for name in LINE_COLUMNS
+    }
     finite = q[np.isfinite(q)]
     return {
         "variant": variant,
@@ -128,6 +129,12 @@ def keep(record: RunRecord, variant: str, bound: float) -> Run:
         "read_at": [line["step"] for line in lines],
         "series": series,
     }
+
+
+def largest(readings: Iterable[Sequence[dict[str, Any]]]) -> dict[str, list[float]]:
+    """The kept series of readings, given as JSON objects, one sequence of critics a look: the largest critic's."""
+    looks = list(readings)
+    return {name: [_short(max(critic[name] for critic in critics)) for critics in looks] for name in COLUMNS}
 
 
 def _short(value: float) -> float:

@@ -29,6 +29,7 @@ from seem.records import (
     write_tensors,
 )
 from seem.spectrum import Reading, take_reading
+from seem.transitions import Transitions
 
 Agent = TD3 | SAC
 TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
@@ -89,6 +90,31 @@ def why_no_law(agent: TD3Config | SACConfig) -> str | None:
     if agent.target_rate < 1 or agent.target_interval > 1:
         return "the law assumes targets that are copied at every step"
     return None
+
+
+def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[Reading | None], Tensor]:
+    """Readings of all critics of an agent, taken in evaluation mode.
+
+    Args:
+        agent: The agent.
+        rows: M transitions of its dtype and device.
+        step: Critic steps taken so far.
+
+    Returns:
+        One reading a critic, None where its kernel has overflowed, and the target policy's actions π(s') without
+        noise, shape (M, action_dim).
+    """
+    with evaluating(agent):
+        x = torch.cat((rows.observations, rows.actions), dim=1)
+        actions = agent.next_actions(rows)
+        x_next = torch.cat((rows.next_observations, actions), dim=1)
+        errors = agent.values(rows).detach() - agent.td_target(rows, noisy=False)
+        settings = {"discount": agent.config.discount, "lr": agent.config.critic_lr, "step": step}
+        taken = [
+            take_reading(critic, x, x_next, error, rows.terminals, index=index, **settings)
+            for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))
+        ]
+    return taken, actions
 
 
 class Run:
@@ -164,8 +190,7 @@ class Run:
 
     def _read(self) -> None:
         """Take readings, write them, then their forecast, and set the next reading's step."""
-        with evaluating(self.agent):
-            line = self._readings()
+        line = self._readings()
         append_line(self.folder / "readings.jsonl", line)
         for history, reading in zip(self.readings, line["critics"], strict=True):
             history.extend([] if reading is None else [reading])
@@ -174,16 +199,7 @@ class Run:
         self.next_reading = self.step + self._steps_until_next_reading(made)
 
     def _readings(self) -> dict[str, Any]:
-        batch, agent = self.rows, self.agent
-        x = torch.cat((batch.observations, batch.actions), dim=1)
-        actions = agent.next_actions(batch)
-        x_next = torch.cat((batch.next_observations, actions), dim=1)
-        errors = agent.values(batch).detach() - agent.td_target(batch, noisy=False)
-        settings = {"discount": self.config.agent.discount, "lr": self.config.agent.critic_lr, "step": self.step}
-        taken = [
-            take_reading(critic, x, x_next, error, batch.terminals, index=index, **settings)
-            for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))
-        ]
+        taken, actions = read_agent(self.agent, self.rows, self.step)
         before = actions if self.previous_actions is None else self.previous_actions
         motion = (actions - before).norm() / actions.norm().clamp_min(1e-12)
         self.previous_actions = actions
