@@ -59,48 +59,48 @@ def verdicts(study, runs):
 EARLY = np.linspace(0, 1, len(READ_AT))
 """SEEM that passes a tenth at the third reading, at step 40."""
 LATE = np.where(np.array(READ_AT) < 280, 0.0, 0.5)
-CALM = [run("Adam LayerNorm", seed=seed, seem=-0.1) for seed in range(3)]
+CALM = [run("LayerNorm", seed=seed, seem=-0.1) for seed in range(3)]
 
 
 def test_a_rise_is_the_first_reading_of_a_lasting_excess():
-    found = rise(run("Adam L=2", seem=EARLY, divergence=300))
+    found = rise(run("L=2", seem=EARLY, divergence=300))
     assert (found.seem, found.q, found.divergence) == (40, 40, 300)
     dipping = np.where(np.array(READ_AT) == 200, 0.0, 0.5)
-    assert rise(run("Adam L=2", seem=dipping, divergence=300)).seem == 220
-    assert rise(run("Adam L=2", seem=0.0, divergence=300)).seem is None
-    assert rise(run("Adam L=2", seem=0.5)) is None
-    assert rise(run("Adam L=2", seem=0.5) | {"divergence_step": 0}) is None
+    assert rise(run("L=2", seem=dipping, divergence=300)).seem == 220
+    assert rise(run("L=2", seem=0.0, divergence=300)).seem is None
+    assert rise(run("L=2", seem=0.5)) is None
+    assert rise(run("L=2", seem=0.5) | {"divergence_step": 0}) is None
 
 
 def test_readings_are_labelled_by_what_follows_within_the_horizon():
-    known, will = labelled(run("Adam L=2", divergence=300))
+    known, will = labelled(run("L=2", divergence=300))
     steps = np.array(READ_AT)[known]
     assert steps.max() == 280
     assert (will == (steps >= 300 - HORIZON)).all()
-    known, will = labelled(run("Adam L=2"))
+    known, will = labelled(run("L=2"))
     assert np.array(READ_AT)[known].max() == 400 - HORIZON, "what is closer to a censored end has no answer"
     assert not will.any()
 
 
 def test_surge_first_is_verified_and_late_is_refuted():
-    first = [run("Adam L=2", seed=seed, seem=EARLY + 0.2, divergence=300) for seed in range(3)]
+    first = [run("L=2", seed=seed, seem=EARLY + 0.2, divergence=300) for seed in range(3)]
     assert verdicts("surge", [*first, *CALM])[:2] == ["verified", "verified"]
-    late = [run("Adam L=2", seed=seed, seem=LATE, divergence=300) for seed in range(3)]
+    late = [run("L=2", seed=seed, seem=LATE, divergence=300) for seed in range(3)]
     assert verdicts("surge", [*late, *CALM])[:2] == ["refuted", "verified"]
-    without = [run("Adam L=2", seed=seed, seem=-0.1, divergence=300) for seed in range(3)]
+    without = [run("L=2", seed=seed, seem=-0.1, divergence=300) for seed in range(3)]
     assert verdicts("surge", [*without, *CALM])[:2] == ["refuted", "refuted"]
     assert verdicts("surge", CALM) == ["open"] * 4
 
 
 def test_a_perfect_signal_beats_a_blind_one():
     soon = np.where(np.array(READ_AT) >= 300 - HORIZON, 1.0, -1.0)
-    runs = [run("Adam L=2", seed=seed, seem=soon, divergence=300, mean_abs_q=np.ones(20)) for seed in range(4)] + CALM
+    runs = [run("L=2", seed=seed, seem=soon, divergence=300, mean_abs_q=np.ones(20)) for seed in range(4)] + CALM
     table = auc_table(runs)
     assert table["SEEM"].estimate == 1.0
     assert table["gradient norm"].estimate == 0.5
     assert verdicts("surge", runs)[2:] == ["verified", "verified"]
-    seeing_q = [run("Adam L=2", seed=seed, divergence=300, mean_abs_q=soon) for seed in range(4)]
-    calm = [run("Adam LayerNorm", seed=seed, mean_abs_q=-np.ones(20)) for seed in range(3)]
+    seeing_q = [run("L=2", seed=seed, divergence=300, mean_abs_q=soon) for seed in range(4)]
+    calm = [run("LayerNorm", seed=seed, mean_abs_q=-np.ones(20)) for seed in range(3)]
     assert verdicts("surge", [*seeing_q, *calm])[3] == "refuted"
 
 

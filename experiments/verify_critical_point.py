@@ -38,7 +38,7 @@ NEAR = 0.95
 STILL = 0.05
 """Relative move of X*'s actions over the horizon up to which they count as fixed."""
 SHUFFLES = 200
-SGD = replace(PAPERS_TD3, critic_optimiser="sgd", critic_lr=2e-2)
+SGD = replace(PAPERS_TD3, critic_optimiser="sgd", critic_lr=1e-2)
 VARIANTS = (
     Variant("Adam L=3", PAPERS_TD3),
     Variant("Adam L=2", with_critic(PAPERS_TD3, depth=2)),
