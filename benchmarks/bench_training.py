@@ -57,13 +57,13 @@ def reference(rows: Transitions) -> Callable[[], None]:
     return train
 
 
-def eager(rows: Transitions) -> Callable[[], None]:
+def eager(rows: Transitions, steps: int = STEPS) -> Callable[[], None]:
     """The loop that single-file implementations have."""
     agent = EagerTD3(OBSERVATIONS, ACTIONS)
     data = [rows.observations, rows.actions, rows.rewards[:, None], rows.next_observations, rows.terminals[:, None]]
 
     def train() -> None:
-        for _ in range(STEPS):
+        for _ in range(steps):
             agent.train(agent.sample(data, BATCH))
 
     return train
@@ -144,7 +144,7 @@ def where_time_goes(operators: int = 8) -> Row:
     )
 
 
-def monitor(normalisation: str, steps: int = 6000, every: int = 100, rows: int = 512) -> Row:
+def monitor(normalisation: str, steps: int = 6000, every: int = 100, rows: int = 512) -> list[Row]:
     """What a reading every 100 steps costs, everything about it counted: copies, TD errors, eigenvalues.
 
     Args:
@@ -153,23 +153,28 @@ def monitor(normalisation: str, steps: int = 6000, every: int = 100, rows: int =
         every: Steps between two readings.
         rows: N.
     """
-    trained = Trained.start(normalisation, rows)
+    trained, eager_steps = Trained.start(normalisation, rows), eager(transitions(), every // 10)
     trained.train(every)
-    watch, spent, training, certified = Monitor(discount=DISCOUNT, lr=LR), [], [], 0
+    watch, spent, training, loop, certified = Monitor(discount=DISCOUNT, lr=LR), [], [], [], 0
     for step in range(every, steps, every):
-        begun = time.perf_counter()
+        moments = [time.perf_counter()]
         critic, inputs = trained.inputs(torch.float32)
         glance = watch.read(critic, **inputs, step=step)
-        read = time.perf_counter()
+        moments.append(time.perf_counter())
         if glance is None:
             break
         certified += glance.leading is not None
         trained.train(every)
-        spent.append(read - begun)
-        training.append(time.perf_counter() - read)
-    share = sum(spent) / sum(training)
+        moments.append(time.perf_counter())
+        eager_steps()
+        moments.append(time.perf_counter())
+        for kept, seconds in zip((spent, training, loop), np.diff(moments), strict=True):
+            kept.append(float(seconds))
     note = f"{len(spent)} readings, {certified} with a certified eigenvalue; the dearest took {1e3 * max(spent):.0f} ms"
     kind = "no normalisation" if normalisation == "none" else "LayerNorm"
-    setting = f"N = {rows}, every {every} steps, {kind}"
-    milliseconds = 1e3 * float(np.median(spent))
-    return Row("monitor", setting, "training", milliseconds, share, target=MONITOR_TARGET, kind="share", note=note)
+    setting, milliseconds = f"N = {rows}, every {every} steps, {kind}", 1e3 * float(np.median(spent))
+    against = {f"training by the {EAGER}": 10 * sum(loop), "training by seem.agents.StackedTD3": sum(training)}
+    return [
+        Row("monitor", setting, name, milliseconds, sum(spent) / whole, target=MONITOR_TARGET, kind="share", note=note)
+        for name, whole in against.items()
+    ]

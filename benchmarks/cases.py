@@ -139,8 +139,9 @@ class Trained:
         self.stack.store(0, self.agent)
         rows, agent = self.rows, self.agent
         error = agent.values(rows).detach()[0] - agent.td_target(rows, noisy=False)
-        critic = copy.deepcopy(agent.critics[0]).to(dtype)
+        critic = agent.critics[0]
         assert isinstance(critic, Critic)
+        critic = critic if dtype == torch.float32 else copy.deepcopy(critic).to(dtype)
         x = torch.cat((rows.observations, rows.actions), 1)
         x_next = torch.cat((rows.next_observations, agent.next_actions(rows)), 1)
         read = {"x": x, "x_next": x_next, "td_error": error, "terminals": rows.terminals}

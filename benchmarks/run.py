@@ -67,7 +67,7 @@ def training(rounds: int) -> Iterator[Row]:
 def monitor(rounds: int) -> Iterator[Row]:
     """Reading while training; one run each, every reading counted."""
     for normalisation in ("none", "layer"):
-        yield bench_training.monitor(normalisation)
+        yield from bench_training.monitor(normalisation)
 
 
 def growth(rounds: int) -> Iterator[Row]:

@@ -17,14 +17,15 @@ Source: derived; Schur's reduction and ‖B‖ are standard (Golub and Van Loan,
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal, cast
+from functools import cache, partial, wraps
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from seem.errors import InputError
@@ -39,6 +40,8 @@ TOLERANCE = 1e-11
 SMALLEST_ITERATIVE = 64
 """Below this size all eigenvalues take no longer than an attempt."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Method = Literal["iterative", "dense"]
 Vector = NDArray[np.float64]
 Product = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -67,6 +70,22 @@ class Leading:
     start: Vector | None
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _torch_threads_only(function: Callable[P, R]) -> Callable[P, R]:
+    """Hold numpy's and scipy's BLAS to one thread: theirs spin beside torch's and slow down what torch does next."""
+
+    @wraps(function)
+    def held(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _libraries().limit(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return held
+
+
 def leading_eigenvalue(matrix: NDArray[np.float64], *, start: Vector | None = None) -> Leading:
     """The leading eigenvalue of a dense matrix: iterative where that can be certified, else from all of them.
 
@@ -88,6 +107,7 @@ def leading_eigenvalue(matrix: NDArray[np.float64], *, start: Vector | None = No
     return attempt(matrix, start=start) or from_all_eigenvalues(matrix)
 
 
+@_torch_threads_only
 def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted: int = WANTED) -> Leading | None:
     """The iterative part of `leading_eigenvalue`.
 
@@ -103,16 +123,21 @@ def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted:
     scale = float(np.abs(matrix).max())
     if scale == 0 or len(matrix) < SMALLEST_ITERATIVE:
         return None
-    matrix = matrix / scale  # no square of a nearly overflowing critic may overflow
-    norm = float(np.linalg.norm(matrix))
-    split = split_off(matrix.__matmul__, len(matrix), norm, start=start, wanted=wanted)
+    scaled = torch.from_numpy(matrix / scale)  # no square of a nearly overflowing critic may overflow
+    norm = scaled.norm().item()
+    split = split_off(partial(_times, scaled), len(matrix), norm, start=start, wanted=wanted)
     if split is None:
         return None
-    crossing = split.basis.T @ matrix
-    found = certify(split, norm, crossing) or _certify_by_abscissa(split, norm, matrix, crossing)
+    crossing = _times(scaled.mT, split.basis).T
+    found = certify(split, norm, crossing) or _certify_by_abscissa(split, norm, scaled, crossing)
     return found and replace(found, value=found.value * scale, others_below=found.others_below * scale)
 
 
+def _times(matrix: Tensor, v: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (matrix @ torch.from_numpy(np.ascontiguousarray(v))).numpy()
+
+
+@_torch_threads_only
 def leading_of_operator(
     operator: SEEMOperator | ModuleOperator, *, start: Vector | None = None, wanted: int = WANTED
 ) -> Leading | None:
@@ -210,8 +235,8 @@ def split_off(
     rank = int((np.abs(np.diag(triangle)) > 1e-8 * abs(triangle[0, 0])).sum())
     basis = np.ascontiguousarray(basis[:, :rank])
     pushed = product(basis)
-    block = basis.T @ pushed
-    residual = float(np.linalg.norm(pushed - basis @ block))
+    block = _times(torch.from_numpy(basis).mT, pushed)
+    residual = float(np.linalg.norm(pushed - _times(torch.from_numpy(basis), block)))
     if not residual <= TOLERANCE * norm:
         return None
     eigenvalues = np.linalg.eigvals(block).astype(np.complex128)
@@ -235,21 +260,17 @@ def certify(split: Split, norm: float, crossing: NDArray[np.float64]) -> Leading
     return _certified(split, norm, float(np.sqrt(max(rest, 0.0))))
 
 
-def _certify_by_abscissa(
-    split: Split, norm: float, matrix: NDArray[np.float64], crossing: NDArray[np.float64]
-) -> Leading | None:
+def _certify_by_abscissa(split: Split, norm: float, matrix: Tensor, crossing: NDArray[np.float64]) -> Leading | None:
     """Certify by ω(B) < s: then and only then sI - (B + Bᵀ)/2 has a Cholesky factor."""
     bound = split.value.real / 2  # half, to leave the next readings a margin and the bound a meaning
     if not bound > TOLERANCE * norm:
         return None
-    basis = split.basis
-    rest = matrix - basis @ crossing
-    rest -= (rest @ basis) @ basis.T
-    definite = (rest + rest.T) * -0.5
-    definite[np.diag_indices_from(definite)] += bound
-    try:
-        scipy.linalg.cholesky(definite, lower=True, overwrite_a=True, check_finite=False)
-    except np.linalg.LinAlgError:
+    basis, crossed = (torch.from_numpy(np.ascontiguousarray(part)) for part in (split.basis, crossing))
+    rest = matrix - basis @ crossed
+    rest -= (rest @ basis) @ basis.mT
+    definite = (rest + rest.mT) * -0.5
+    definite.diagonal().add_(bound)
+    if torch.linalg.cholesky_ex(definite).info != 0:
         return None
     return _certified(split, norm, bound)
 
