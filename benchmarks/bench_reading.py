@@ -92,9 +92,8 @@ def dense_share(normalisation: str, steps: int = 3000, every: int = 100, rows: i
     note = f"{dense} of {len(glances)} readings; {certified}; {positive} with λ > 0; mean |u| at the end {last:.3g}"
     kind = "no normalisation" if normalisation == "none" else "LayerNorm"
     share = dense / len(glances)
-    return Row(
-        "dense share", f"N = {rows:,}, every {every} of {steps:,} steps, {kind}", "", 0.0, share, None, None, None, note
-    )
+    setting = f"N = {rows:,}, every {every} of {steps:,} steps, {kind}"
+    return Row("readings that need all eigenvalues", setting, "all readings", None, share, kind="share", note=note)
 
 
 def large(rows: int) -> Row:

@@ -35,7 +35,9 @@ FACTORIES = {
     "Critic without biases": of_package(bias=False),
     "Critic with biases": of_package(),
     "Critic with LayerNorm": of_package(normalisation="layer"),
-    "Critic with LayerNorm, ε = 0": of_package(bias=False, normalisation="layer", epsilon=0.0, activation="leaky_relu"),
+    "Critic with LayerNorm, epsilon 0": of_package(
+        bias=False, normalisation="layer", epsilon=0.0, activation="leaky_relu"
+    ),
     "Sequential with tanh": sequential,
     "(s, a) with a late action": two_arguments,
 }
