@@ -33,7 +33,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Mutate the core with mutmut and demand a score of 95 % (about half an hour)."""
+    """Mutate the core with mutmut and demand a score of 95 % (about an hour)."""
     install(session, "test", "mutation")
     session.run("python", "-m", "properties.mutants.general", *session.posargs)
 
