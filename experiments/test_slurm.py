@@ -191,7 +191,8 @@ def test_requeued_and_preempted_jobs_resume_to_the_same_bytes(cluster, tasks, tm
 def test_a_sweep_that_is_given_up_leaves_no_job(cluster, tasks, tmp_path):
     finished = run_tasks(hang_unless_preempted, tasks, SLURM, folder=tmp_path)
     assert next(finished) == (tasks[1], None)
-    assert len(ask("squeue", "-h").splitlines()) == 1
+    # Slurm ends a job a little after its result is there.
+    assert wait_for(lambda: len(ask("squeue", "-h").splitlines()) == 1, 30)
     finished.close()
     assert wait_for(lambda: ask("squeue", "-h") == "", 30)
 
