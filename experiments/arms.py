@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 from scipy import stats
-from training_runs import Run, column, diverged, groups, last_read
+from training_runs import ZERO, Run, column, diverged, groups, last_read, who
 from verdicts import Claim
 
 from seem.statistics import bootstrap_interval, survival, wilson_interval
@@ -36,6 +36,22 @@ def compare_rates(name: str, more: Sequence[Run], less: Sequence[Run]) -> Claim:
     evidence += f", p = {tests['greater']:.2g} (Fisher)"
     verdict = "verified" if tests["greater"] < SIGNIFICANT else "refuted" if tests["less"] < SIGNIFICANT else "open"
     return Claim(name, verdict, evidence)
+
+
+def excited_before(name: str, runs: Sequence[Run]) -> Claim:
+    """The claim that no critic diverges whose SEEM is not above zero at its last reading before.
+
+    Args:
+        name: The claim.
+        runs: Kept runs, of all arms.
+    """
+    if not diverged(runs):
+        return Claim(name, "open", "no critic diverged: train for more --steps")
+    wrong = [run for run in runs if run["divergence_step"] is not None and not last_read(run, "normalised") > ZERO]
+    evidence = f"{diverged(runs)} of {len(runs)} diverge, {len(wrong)} of these against it"
+    for run in wrong[:3]:
+        evidence += f"; {who(run)}, mechanism {run['mechanism']}"
+    return Claim(name, "refuted" if wrong else "verified", evidence)
 
 
 def divergence_table(title: str, runs: Sequence[Run]) -> Table:

@@ -6,14 +6,9 @@ from pathlib import Path
 import findings
 import forecast_errors
 import pytest
+import studies
 import verify_baird
-import verify_critical_point
-import verify_discount
-import verify_normalisation
 import verify_ntk_map
-import verify_sac
-import verify_surge
-import verify_targets
 import verify_toy_maze
 from growth_verdicts import judge, summarise
 from training_study import RUNS, read_study
@@ -24,8 +19,6 @@ from seem.records import digest, parse_json
 RECORDED = Path(__file__).parent / "recorded"
 WINDOWS = RECORDED / "d4rl-v0-windows"
 EXAMPLES = {"toy-maze": verify_toy_maze, "baird": verify_baird, "ntk-map": verify_ntk_map}
-MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point, verify_sac)
-OF_MANY_RUNS = {module.STUDY.name: module.STUDY for module in MODULES}
 STUDIES = sorted(path.parent for path in WINDOWS.glob("*/summary.json"))
 
 
@@ -63,7 +56,7 @@ def test_verdicts_of_the_worked_examples_follow_from_their_numbers(folder):
 @pytest.mark.parametrize("folder", sorted(RECORDED.glob(f"*/{RUNS}")), ids=lambda path: path.parent.name)
 def test_verdicts_of_a_study_follow_from_its_kept_runs(folder):
     results, runs = read_study(folder.parent)
-    study = OF_MANY_RUNS[results["study"]]
+    study = studies.STUDIES[results["study"]]
     assert as_json(study.judge(runs)) == results["claims"]
     # Every declared run is there: none was dropped.
     assert len(runs) == len(results["options"]["data"]) * len(study.variants) * len(results["options"]["seeds"])

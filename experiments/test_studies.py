@@ -6,20 +6,15 @@ import re
 import numpy as np
 import pytest
 import tyro
-import verify_critical_point
 import verify_discount
-import verify_normalisation
-import verify_sac
-import verify_surge
 import verify_targets
+from studies import STUDIES
 from surge_events import HORIZON, auc_table, labelled, rise
 from training_runs import COLUMNS, LINE_COLUMNS
 from training_study import StudyOptions, read_study, run_study
 
 from seem.errors import InputError
 
-MODULES = (verify_surge, verify_discount, verify_normalisation, verify_targets, verify_critical_point, verify_sac)
-STUDIES = {module.STUDY.name: module.STUDY for module in MODULES}
 READ_AT = list(range(0, 400, 20))
 BOUND = 100.0
 

@@ -61,17 +61,17 @@ class Budget:
     """What all runs of a study share.
 
     Attributes:
+        steps: Critic steps after which a run that goes on is censored.
         rows: Transitions M that are read.
         batch: Rows of a minibatch.
-        steps: Critic steps after which a run that goes on is censored.
         reading_interval: Steps between two readings.
         normalise_states: Whether states are shifted and scaled, as in the paper's figures.
         dtype: Floating dtype of the training; the paper's is float32.
     """
 
-    rows: int = 256
+    steps: int
+    rows: int
     batch: int | None = 256
-    steps: int = 1000
     reading_interval: int = 20
     normalise_states: bool = True
     dtype: str = "float32"

@@ -29,9 +29,9 @@ from seem.records import (
     write_atomically,
     write_lines,
 )
-from seem.sweep import Task, run_tasks, show_progress, train_task
+from seem.sweep import Task, run_folder, run_tasks, show_progress, train_task
 
-RUNS, RESULTS = "runs.jsonl", "results.json"
+RUNS, RESULTS, KEPT = "runs.jsonl", "results.json", "kept.json"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,22 @@ def train_arm(out: Path, device: str, arm: Arm) -> Run:
     return keep(read_run(folder), arm.variant, bound)
 
 
+def measure_once(out: Path, device: str, arm: Arm, measure: Callable[[Dataset], Run]) -> Run:
+    """What is kept of a run that is measured in a way of its own: from its file, or measured and written.
+
+    Args:
+        out: The folder of all runs.
+        device: A torch device.
+        arm: Which run.
+        measure: Does the run on its data.
+    """
+    dataset = load(arm.data)
+    path = make_folder(run_folder(out, arm.name, arm.config, dataset, device)) / KEPT
+    if not path.exists():
+        write_atomically(path, canonical_json(measure(dataset)) + "\n")
+    return parse_json(path.read_text())
+
+
 @dataclass(frozen=True)
 class Study:
     """One study: what it trains, how it judges, what it draws.
@@ -107,21 +123,21 @@ class Study:
     Attributes:
         name: Its name; runs/NAME is the folder without ``--out``.
         variants: Its arms.
-        budget: What its runs share, given steps and rows.
         judge: From kept runs to claims; pure, so that recorded runs can be judged again.
         table: What is printed of the runs.
         figures: Figures by file name, drawn from kept runs.
         measure: Does one run and says what is kept of it: with readings as `seem.training.train` takes them, or in
             another way.
+        budget: What its runs share, given steps and rows.
     """
 
     name: str
     variants: Sequence[Variant]
-    budget: Callable[[int, int], Budget]
     judge: Callable[[Sequence[Run]], list[Claim]]
     table: Callable[[Sequence[Run]], Table]
     figures: Callable[[Sequence[Run]], dict[str, Figure]]
     measure: Callable[[Path, str, "Arm"], Run] = train_arm
+    budget: Callable[[int, int], Budget] = Budget
 
 
 def run_study(study: Study, options: StudyOptions) -> int:

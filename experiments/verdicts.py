@@ -1,11 +1,17 @@
 """Verdict lines of an experiment: what they hold, how they are printed, and the exit status they give."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from matplotlib.figure import Figure
 from rich.console import Console
+
+from seem.config import versions
+from seem.plots import save_figure
+from seem.records import canonical_json, parse_json, write_atomically
 
 Verdict = Literal["verified", "refuted", "open"]
 
@@ -52,3 +58,35 @@ def print_claims(console: Console, claims: Sequence[Claim]) -> int:
 def as_json(claims: Sequence[Claim]) -> list[dict[str, str]]:
     """The claims as JSON objects."""
     return [asdict(claim) for claim in claims]
+
+
+def conclude(
+    console: Console,
+    out: Path,
+    name: str,
+    options: Any,
+    numbers: dict[str, Any],
+    judge: Callable[[dict[str, Any]], list[Claim]],
+    plot: Callable[[dict[str, Any]], Figure],
+) -> int:
+    """End a script: judge its numbers, write results.json and a figure drawn from what was written, print the claims.
+
+    Args:
+        console: Where to print.
+        out: Its folder, which exists.
+        name: File name of the figure.
+        options: Its command line, a dataclass with the field ``out``.
+        numbers: What was measured, a JSON object.
+        judge: From numbers to claims.
+        plot: From numbers to a figure.
+
+    Returns:
+        The exit status.
+    """
+    claims = judge(numbers)
+    results = {"options": {**asdict(options), "out": None}, "versions": versions(), "claims": as_json(claims)}
+    written = canonical_json({**results, "numbers": numbers}) + "\n"
+    write_atomically(out / "results.json", written)
+    save_figure(plot(parse_json(written)["numbers"]), out / name)
+    console.print(f"results.json and {name}: {out}", highlight=False, soft_wrap=True)
+    return print_claims(console, claims)

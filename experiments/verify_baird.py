@@ -5,7 +5,7 @@
 Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,10 @@ from baird_star import DOUBLINGS, LIMIT_THRESHOLD, TIME, WINDOW, bisect_threshol
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
-from verdicts import Claim, as_json, open_console, print_claims
+from verdicts import Claim, conclude, open_console
 
-from seem.config import versions
 from seem.errors import InputError, run_command
-from seem.plots import save_figure
-from seem.records import canonical_json, make_folder, parse_json, write_atomically
+from seem.records import make_folder
 
 EXACT = 1e-8
 """Largest error of the growth rate (growth - 1)/η of a real mode: rounding, over thousands of steps."""
@@ -241,13 +239,7 @@ def main(options: Options) -> int:
     sweeps = [run_star(used.discounts, used.seeds, step) for step in track(used.steps, "iterating", console=console)]
     thresholds = [{"step": step, "discount": bisect_threshold(step)} for step in (*used.steps, *VANISHING)]
     numbers = {"runs": [row for sweep in sweeps for row in sweep], "thresholds": thresholds}
-    claims = judge(numbers)
-    results = {"options": {**asdict(options), "out": None}, "versions": versions(), "claims": as_json(claims)}
-    written = canonical_json({**results, "numbers": numbers}) + "\n"
-    write_atomically(out / "results.json", written)
-    save_figure(plot(parse_json(written)["numbers"]), out / "baird.png")
-    console.print(f"results.json and baird.png: {out}", highlight=False, soft_wrap=True)
-    return print_claims(console, claims)
+    return conclude(console, out, "baird.png", options, numbers, judge, plot)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ open, 1 when one is refuted, 2 on bad input.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 from training_runs import PAPERS_TD3, Budget, Run, Variant, groups, value_bound, who, with_critic
-from training_study import Arm, Study, StudyOptions, run_study
+from training_study import Arm, Study, StudyOptions, measure_once, run_study
 from verdicts import Claim
 
 from seem.agents.td3 import TD3, TD3Config
-from seem.config import open_device, run_key
-from seem.datasets import load
+from seem.config import open_device
+from seem.datasets import Dataset
 from seem.errors import run_command
 from seem.ntk import gram_blocks
-from seem.records import canonical_json, make_folder, parse_json, write_atomically
 
 HORIZON = 4
 """Readings between the two directions that are compared."""
@@ -61,10 +61,11 @@ def measure(out: Path, device: str, arm: Arm) -> Run:
         What is kept: cosines of the directions of G(X, X) and G(X*, X) and relative moves of the actions, each a
         square table over the readings, and the divergence step.
     """
-    dataset, config = load(arm.data), arm.config
-    path = make_folder(out) / f"{arm.name}-{run_key(config, dataset, device)[:12]}.json"
-    if path.exists():
-        return parse_json(path.read_text())
+    return measure_once(out, device, arm, partial(_compare, device, arm))
+
+
+def _compare(device: str, arm: Arm, dataset: Dataset) -> Run:
+    config = arm.config
     transitions = dataset.transitions.normalised().to(device=open_device(device), dtype=getattr(torch, config.dtype))
     assert isinstance(config.agent, TD3Config)
     sizes = (transitions.observation_dim, transitions.action_dim)
@@ -83,7 +84,6 @@ def measure(out: Path, device: str, arm: Arm) -> Run:
     kept |= {"divergence_step": divergence, "steps": config.budget, "reading_interval": config.reading_interval}
     kept |= {name: _table(looks, name) for name in ("kernel", "kernel_next")}
     kept["moves"] = [[_short((b["actions"] - a["actions"]).norm() / b["actions"].norm()) for b in looks] for a in looks]
-    write_atomically(path, canonical_json(kept) + "\n")
     return kept
 
 
@@ -210,7 +210,7 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 STUDY = Study(
     name="critical-point",
     variants=VARIANTS,
-    budget=lambda steps, rows: Budget(rows=min(rows, 128), steps=steps, reading_interval=max(1, steps // 25)),
+    budget=lambda steps, rows: Budget(steps, min(rows, 128), reading_interval=max(1, steps // 25)),
     judge=judge,
     table=table,
     figures=figures,

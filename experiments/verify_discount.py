@@ -12,7 +12,7 @@ import tyro
 from arms import divergence_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from training_runs import PAPERS_TD3, ZERO, Budget, Run, Variant, column, diverged, groups, last_read, who
+from training_runs import PAPERS_TD3, ZERO, Run, Variant, column, diverged, groups, last_read, who
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -125,7 +125,6 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 STUDY = Study(
     name="discount",
     variants=VARIANTS,
-    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=lambda runs: divergence_table("Divergence and SEEM against the discount", runs),
     figures=figures,

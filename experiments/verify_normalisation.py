@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from arms import compare_rates, divergence_table, plot_arms, rate
 from matplotlib.figure import Figure
-from training_runs import PAPERS_TD3, Budget, Run, Variant, column, diverged, groups, last_read, who, with_critic
+from training_runs import PAPERS_TD3, Run, Variant, column, diverged, groups, last_read, who, with_critic
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -42,8 +42,6 @@ PARTS = (
 HELD = Variant("norms held", replace(PAPERS_TD3, hold_norms=True))
 """No normalisation, every weight matrix scaled back to its first norm: the effective learning rate's share."""
 LAYER_NORMS = ("LayerNorm", *(variant.name for variant in PARTS))
-SMALL = 0.1
-"""Largest normalised SEEM, at the end of a run, that counts as low: fresh critics have about .01."""
 
 
 def judge(runs: Sequence[Run]) -> list[Claim]:
@@ -132,7 +130,6 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 STUDY = Study(
     name="normalisation",
     variants=(*KINDS, *PARTS, HELD),
-    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=lambda runs: divergence_table("Divergence and SEEM by normalisation", runs),
     figures=figures,

@@ -6,7 +6,7 @@ Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,10 @@ from ntk_map import (
 )
 from ntk_map_verdicts import PRINTED_RATIO, angles, far_slopes, judge
 from rich.progress import track
-from verdicts import as_json, open_console, print_claims
+from verdicts import conclude, open_console
 
-from seem.config import versions
 from seem.errors import InputError, run_command
-from seem.plots import save_figure
-from seem.records import canonical_json, make_folder, parse_json, write_atomically
+from seem.records import make_folder
 
 HALF_SIDE = 8.0
 NAMES = {"none": "no normalisation", "layer": "LayerNorm", "rms": "RMSNorm"}
@@ -198,13 +196,7 @@ def main(options: Options) -> int:
     measured = [measure(used, *network) for network in track(networks, "measuring", console=console)]
     maps = {network[1]: found["map"] for network, found in zip(networks, measured, strict=True) if found["map"]}
     numbers = {"rows": [row for found in measured for row in found["rows"]], "maps": maps}
-    claims = judge(numbers)
-    results = {"options": {**asdict(options), "out": None}, "versions": versions(), "claims": as_json(claims)}
-    written = canonical_json({**results, "numbers": numbers}) + "\n"
-    write_atomically(out / "results.json", written)
-    save_figure(plot(parse_json(written)["numbers"]), out / "ntk_map.png")
-    console.print(f"results.json and ntk_map.png: {out}", highlight=False, soft_wrap=True)
-    return print_claims(console, claims)
+    return conclude(console, out, "ntk_map.png", options, numbers, judge, plot)
 
 
 if __name__ == "__main__":

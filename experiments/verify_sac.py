@@ -10,6 +10,7 @@ or open, 1 when one is refuted, 2 on bad input.
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,16 @@ import torch
 import tyro
 from arms import divergence_table, plot_arms, rate
 from matplotlib.figure import Figure
-from training_runs import LINE_COLUMNS, Budget, Run, Variant, diverged, groups, largest, who
-from training_study import Arm, Study, StudyOptions, run_study, train_arm
+from training_runs import LINE_COLUMNS, Run, Variant, diverged, groups, largest, who
+from training_study import Arm, Study, StudyOptions, measure_once, run_study, train_arm
 from verdicts import Claim
 
 from seem.agents.sac import SAC, SACConfig
-from seem.config import run_key
-from seem.datasets import load
+from seem.datasets import Dataset
 from seem.datasets.collect import TASKS
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, take_steps
 from seem.errors import InputError, run_command
 from seem.networks import MLPConfig
-from seem.records import canonical_json, make_folder, parse_json, write_atomically
 from seem.training import SATURATED, read_agent
 
 WITHOUT_TARGETS = SACConfig(target_rate=1.0)
@@ -54,14 +53,11 @@ def measure(out: Path, device: str, arm: Arm) -> Run:
     """
     if arm.variant.startswith("offline"):
         return train_arm(out, device, arm)
-    path = make_folder(out) / f"{arm.name}-{run_key(arm.config, load(arm.data), device)[:12]}.json"
-    if not path.exists():
-        write_atomically(path, canonical_json(_online(arm)) + "\n")
-    return parse_json(path.read_text())
+    return measure_once(out, device, arm, partial(_online, arm))
 
 
-def _online(arm: Arm) -> Run:
-    config, env = arm.config, load(arm.data).name.split("-")[0]
+def _online(arm: Arm, dataset: Dataset) -> Run:
+    config, env = arm.config, dataset.name.split("-")[0]
     if env not in TASKS:
         raise InputError(f"there is no environment for {arm.data}: pass --data {' '.join(TASKS)}")
     noise, batches = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
@@ -151,7 +147,6 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 STUDY = Study(
     name="sac",
     variants=VARIANTS,
-    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=lambda runs: divergence_table("SAC without target networks", runs),
     figures=figures,

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import tyro
+from arms import excited_before
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 from surge_events import BASELINES, HORIZON, RISEN, THEORY, auc_table, precision_and_recall, rise
-from training_runs import PAPERS_TD3, ZERO, Budget, Run, Variant, column, diverged, groups, last_read, who, with_critic
+from training_runs import PAPERS_TD3, ZERO, Run, Variant, column, diverged, groups, who, with_critic
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -32,6 +33,9 @@ SEEDS = tuple(range(10, 20))
 """Seeds 0 to 9 and 100 were used up in choosing arms and steps."""
 
 
+EXCITED = "no critic diverges whose SEEM is not above zero at its last reading before"
+
+
 def is_control(run: Run) -> bool:
     """Whether a run belongs to an arm that should not diverge."""
     return not run["variant"].startswith("L=")
@@ -40,7 +44,7 @@ def is_control(run: Run) -> bool:
 def judge(runs: Sequence[Run]) -> list[Claim]:
     """The verdicts, from kept runs."""
     plain = [run for run in runs if not is_control(run)]
-    return [_rises_first(plain), _criterion(runs), _alarm(runs), _better_than_baselines(runs)]
+    return [_rises_first(plain), excited_before(EXCITED, runs), _alarm(runs), _better_than_baselines(runs)]
 
 
 def _rises_first(plain: Sequence[Run]) -> Claim:
@@ -58,17 +62,6 @@ def _rises_first(plain: Sequence[Run]) -> Claim:
         seem = "does not stay there" if found.seem is None else f"stays there from step {found.seem} on"
         evidence += f"; not in {who(run)}: SEEM {seem}, Q at {found.q}, divergence at {found.divergence}"
     return Claim(name, "refuted" if late else "verified", evidence)
-
-
-def _criterion(runs: Sequence[Run]) -> Claim:
-    name = "no critic diverges whose SEEM is not above zero at its last reading before"
-    wrong = [run for run in runs if run["divergence_step"] is not None and not last_read(run, "normalised") > ZERO]
-    evidence = f"{diverged(runs)} of {len(runs)} diverge, {len(wrong)} of these against it"
-    for run in wrong[:3]:
-        evidence += f"; {who(run)}, mechanism {run['mechanism']}"
-    if not diverged(runs):
-        return Claim(name, "open", evidence)
-    return Claim(name, "refuted" if wrong else "verified", evidence)
 
 
 def _alarm(runs: Sequence[Run]) -> Claim:
@@ -171,7 +164,6 @@ def plot_auc(runs: Sequence[Run]) -> Figure:
 STUDY = Study(
     name="surge",
     variants=VARIANTS,
-    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=table,
     figures=figures,

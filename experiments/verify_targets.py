@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import tyro
-from arms import divergence_table, plot_arms, rate
+from arms import divergence_table, excited_before, plot_arms, rate
 from matplotlib.figure import Figure
 from scipy import stats
-from training_runs import PAPERS_TD3, ZERO, Budget, Run, Variant, diverged, groups, last_read, who
+from training_runs import PAPERS_TD3, Run, Variant, groups
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -35,7 +35,11 @@ SIGNIFICANT = 0.05
 
 def judge(runs: Sequence[Run]) -> list[Claim]:
     """The verdicts, from kept runs, one set a data set."""
-    return [claim for cell in groups(runs, "data").values() for claim in (_delays(cell), _criterion(cell))]
+    claims = []
+    for (data,), cell in groups(runs, "data").items():
+        excited = f"{data}: under slow targets too no critic diverges whose SEEM is not above zero before"
+        claims += [_delays(cell), excited_before(excited, cell)]
+    return claims
 
 
 def _delays(runs: Sequence[Run]) -> Claim:
@@ -54,17 +58,6 @@ def _delays(runs: Sequence[Run]) -> Claim:
     return Claim(name, "verified" if found.statistic > 0 else "refuted", evidence)
 
 
-def _criterion(runs: Sequence[Run]) -> Claim:
-    name = f"{runs[0]['data']}: under slow targets too no critic diverges whose SEEM is not above zero before"
-    wrong = [run for run in runs if run["divergence_step"] is not None and not last_read(run, "normalised") > ZERO]
-    if not diverged(runs):
-        return Claim(name, "open", "no critic diverged: train for more --steps")
-    evidence = f"{diverged(runs)} of {len(runs)} diverge, {len(wrong)} of these against it"
-    for run in wrong[:3]:
-        evidence += f"; {who(run)}, mechanism {run['mechanism']}"
-    return Claim(name, "refuted" if wrong else "verified", evidence)
-
-
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
     """SEEM and |Q| over time by kind of target."""
     return {"targets.png": plot_arms(runs)}
@@ -73,7 +66,6 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 STUDY = Study(
     name="targets",
     variants=VARIANTS,
-    budget=lambda steps, rows: Budget(rows=rows, steps=steps),
     judge=judge,
     table=lambda runs: divergence_table("Divergence and SEEM by target", runs),
     figures=figures,

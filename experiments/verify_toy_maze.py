@@ -5,7 +5,7 @@
 Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,10 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from toy_maze import Maze, measure, train
 from toy_maze_verdicts import GOLDEN, judge, kind_of
-from verdicts import as_json, open_console, print_claims
+from verdicts import conclude, open_console
 
-from seem.config import versions
 from seem.errors import InputError, run_command
-from seem.plots import save_figure
-from seem.records import canonical_json, make_folder, parse_json, write_atomically
+from seem.records import make_folder
 
 PRINTED = Maze(trajectory_seed=1458, net_seed=111)
 """Source: the authors' public code (printed)."""
@@ -177,13 +175,7 @@ def main(options: Options) -> int:
     torch.set_num_threads(1)
     rows = [measure(maze) for maze in track(mazes, "training", console=console)]
     numbers = {"printed": read_printed(), "runs": rows}
-    claims = judge(numbers)
-    results = {"options": {**asdict(options), "out": None}, "versions": versions(), "claims": as_json(claims)}
-    written = canonical_json({**results, "numbers": numbers}) + "\n"
-    write_atomically(out / "results.json", written)
-    save_figure(plot(parse_json(written)["numbers"]), out / "toy_maze.png")
-    console.print(f"results.json and toy_maze.png: {out}", highlight=False, soft_wrap=True)
-    return print_claims(console, claims)
+    return conclude(console, out, "toy_maze.png", options, numbers, judge, plot)
 
 
 if __name__ == "__main__":
