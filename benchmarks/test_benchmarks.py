@@ -1,5 +1,8 @@
 """The benchmarks measure the same thing on both sides, and their page is what was recorded."""
 
+import dataclasses
+import json
+
 import bench_training
 import pytest
 import run
@@ -72,6 +75,22 @@ def test_memory_is_that_of_another_process():
     assert large[1] == "made"
     # 128 MiB, and some tens for whatever the interpreter does differently.
     assert 100 < large[0] - small[0] < 160
+
+
+def test_the_page_is_the_record():
+    assert run.PAGE.read_text(encoding="utf-8") == run.page(json.loads(run.RECORD.read_text(encoding="utf-8")))
+
+
+def test_other_groups_stay_when_one_is_recorded(tmp_path, monkeypatch, capsys):
+    row = Row("monitor", "set|ting", "peer", None, 0.5, kind="share")
+    monkeypatch.setattr(run, "RECORD", tmp_path / "results.json")
+    monkeypatch.setattr(run, "PAGE", tmp_path / "RESULTS.md")
+    for name in ("gram", "monitor"):
+        monkeypatch.setitem(run.GROUPS, name, lambda rounds, name=name: iter([dataclasses.replace(row, group=name)]))
+        run.main(run.Options(groups=(name,), write=True))
+    written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert written.index("## Gram") < written.index("## Monitor")
+    assert "| set\\|ting |" in written
 
 
 def test_an_unknown_group_is_refused():

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from recorded_studies import ORDER, RECORDED, recorded_claims, recorded_folders
 
 from seem.errors import InputError, run_command
-from seem.records import parse_json, write_atomically
+from seem.records import write_atomically
 
 FOLDER = Path(__file__).parent
-RECORDED, TEXTS, PAGE = FOLDER / "recorded", FOLDER / "findings.toml", FOLDER / "FINDINGS.md"
-RECORD_NAMES = ("results.json", "summary.json")
-ORDER = ("refuted", "open", "verified")
+TEXTS, PAGE = FOLDER / "findings.toml", FOLDER / "FINDINGS.md"
 
 
 @dataclass(frozen=True)
@@ -64,30 +63,11 @@ def read_findings() -> list[Finding]:
     found = []
     for text in tomllib.loads(TEXTS.read_text(encoding="utf-8"))["study"]:
         folder = RECORDED / text["folder"]
-        records = sorted(path for name in RECORD_NAMES for path in folder.rglob(name) if "runs" not in path.parts)
-        if not records:
-            raise InputError(f"{folder} holds no record: run `{text['command']}` and copy it there")
-        parts = {path.parent.name: parse_json(path.read_text(encoding="utf-8"))["claims"] for path in records}
-        claims = next(iter(parts.values())) if len(parts) == 1 else merge(parts)
+        claims = recorded_claims(folder)
         found.append(Finding(**(text | {"figures": tuple(text["figures"]), "claims": tuple(claims)})))
-    named = {finding.folder for finding in found}
-    for path in sorted(RECORDED.glob("*/results.json")):
-        if path.parent.name not in named:
-            raise InputError(f"{path.parent.name} is recorded but findings.toml does not name it: add its text")
+    if unnamed := set(recorded_folders()) - {finding.folder for finding in found}:
+        raise InputError(f"{min(unnamed)} is recorded but findings.toml does not name it: add its text")
     return found
-
-
-def merge(parts: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The claims of a study that has a record a data set: refuted where one of them refutes it."""
-    merged = []
-    for name in dict.fromkeys(claim["name"] for claims in parts.values() for claim in claims):
-        found = {part: claim for part, claims in parts.items() for claim in claims if claim["name"] == name}
-        verdicts = [claim["verdict"] for claim in found.values()]
-        verdict = next(verdict for verdict in ("refuted", "verified", "open") if verdict in verdicts)
-        counts = ", ".join(f"{verdicts.count(word)} {word}" for word in ORDER if word in verdicts)
-        refuting = "".join(f"; {part}: {claim['evidence']}" for part, claim in found.items() if _refuted(claim))
-        merged.append({"name": name, "verdict": verdict, "evidence": f"of {len(found)} data sets {counts}{refuting}"})
-    return merged
 
 
 def page(findings: list[Finding]) -> str:

@@ -1,66 +1,98 @@
 """Every published number follows from the recorded runs, whose files are unchanged."""
 
-import json
+import shutil
 from pathlib import Path
 
 import findings
 import forecast_errors
 import pytest
+import record
 import studies
-import verify_baird
-import verify_ntk_map
-import verify_toy_maze
-from growth_verdicts import judge, summarise
-from training_study import RUNS, read_study
-from verdicts import as_json
+from recorded_studies import RECORDED, SUMMARY, damage, recorded_claims, recorded_folders
+from training_study import RESULTS, RUNS, read_study
 
-from seem.records import digest, parse_json
+from seem.errors import InputError
 
-RECORDED = Path(__file__).parent / "recorded"
 WINDOWS = RECORDED / "d4rl-v0-windows"
-EXAMPLES = {"toy-maze": verify_toy_maze, "baird": verify_baird, "ntk-map": verify_ntk_map}
-STUDIES = sorted(path.parent for path in WINDOWS.glob("*/summary.json"))
+WINDOW_STUDIES = sorted(path.parent for path in WINDOWS.glob(f"*/{SUMMARY}"))
 
 
-def test_recorded_verdicts_follow_from_recorded_rows():
-    summary = parse_json((RECORDED / "hopper-embedded" / "summary.json").read_text())
-    assert as_json(judge(summary["rows"])) == summary["claims"]
+@pytest.mark.parametrize("name", recorded_folders())
+def test_written_verdicts_follow_from_what_was_measured(name):
+    assert recorded_claims(RECORDED / name)
+
+
+@pytest.mark.parametrize("name", recorded_folders())
+def test_recorded_files_are_as_they_were_sealed(name):
+    assert damage(RECORDED / name) == ""
 
 
 def test_there_are_recorded_studies_of_real_rows():
-    assert {path.name.split("-")[0] for path in STUDIES} == {"hopper", "walker2d", "halfcheetah"}
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
-def test_summary_follows_from_the_runs(study):
-    summary = parse_json((study / "summary.json").read_text())
-    for folder, sha256 in summary["runs_sha256"].items():
-        assert digest((study / "runs" / folder / "outcome.json").read_bytes()) == sha256
-    rows = summarise(forecast_errors.plain_cells(study))
-    assert json.loads(json.dumps(rows)) == json.loads(json.dumps(summary["rows"]))
-    assert as_json(judge(rows)) == summary["claims"]
+    assert {path.name.split("-")[0] for path in WINDOW_STUDIES} == {"hopper", "walker2d", "halfcheetah"}
 
 
 def test_published_table_follows_from_the_runs(tmp_path, capsys):
-    forecast_errors.main(forecast_errors.Options(studies=tuple(STUDIES), out=tmp_path))
+    forecast_errors.main(forecast_errors.Options(studies=tuple(WINDOW_STUDIES), out=tmp_path))
     assert (tmp_path / "forecast_errors.md").read_text() == (WINDOWS / "forecast_errors.md").read_text()
     assert capsys.readouterr().out.startswith("| study |")
 
 
-@pytest.mark.parametrize("folder", EXAMPLES)
-def test_verdicts_of_the_worked_examples_follow_from_their_numbers(folder):
-    results = parse_json((RECORDED / folder / "results.json").read_text())
-    assert as_json(EXAMPLES[folder].judge(results["numbers"])) == results["claims"]
-
-
 @pytest.mark.parametrize("folder", sorted(RECORDED.glob(f"*/{RUNS}")), ids=lambda path: path.parent.name)
-def test_verdicts_of_a_study_follow_from_its_kept_runs(folder):
+def test_every_declared_run_of_a_study_is_recorded(folder):
     results, runs = read_study(folder.parent)
-    study = studies.STUDIES[results["study"]]
-    assert as_json(study.judge(runs)) == results["claims"]
-    # Every declared run is there: none was dropped.
-    assert len(runs) == len(results["options"]["data"]) * len(study.variants) * len(results["options"]["seeds"])
+    variants = studies.STUDIES[results["study"]].variants
+    assert len(runs) == len(results["options"]["data"]) * len(variants) * len(results["options"]["seeds"])
 
 
 def test_the_findings_are_those_of_the_records():
     assert findings.PAGE.read_text(encoding="utf-8") == findings.page(findings.read_findings())
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Path:
+    """Two recorded studies in a folder of their own, sealed."""
+    for name in ("baird", "ntk-map"):
+        shutil.copytree(RECORDED / name, tmp_path / "recorded" / name)
+    record.main(record.Options(recorded=tmp_path / "recorded"))
+    return tmp_path / "recorded"
+
+
+def test_a_sealed_folder_is_whole(recorded):
+    assert [damage(recorded / name) for name in recorded_folders(recorded)] == ["", ""]
+
+
+def test_a_changed_number_a_missing_and_a_new_file_are_noticed(recorded):
+    path = recorded / "baird" / RESULTS
+    path.write_text(path.read_text().replace("0.861111", "0.861112", 1))
+    assert damage(recorded / "baird") == "baird/results.json was changed after it was sealed"
+    assert damage(recorded / "ntk-map") == ""
+    path.unlink()
+    assert damage(recorded / "baird") == "baird/results.json is missing"
+    (recorded / "ntk-map" / "more.json").write_text("{}")
+    assert damage(recorded / "ntk-map") == "ntk-map/more.json is not sealed"
+    assert damage(recorded / "nothing") == "there is no recorded study nothing"
+
+
+def test_a_changed_verdict_does_not_follow_from_the_numbers_even_when_sealed_again(recorded):
+    path = recorded / "baird" / RESULTS
+    path.write_text(path.read_text().replace('"verdict":"verified"', '"verdict":"refuted"', 1))
+    record.main(record.Options(recorded=recorded))
+    assert damage(recorded / "baird") == ""
+    with pytest.raises(InputError, match="do not follow from its numbers"):
+        recorded_claims(recorded / "baird")
+
+
+def test_a_finished_study_is_copied_under_its_name_and_sealed(recorded, tmp_path, capsys):
+    shutil.copytree(RECORDED / "baird", tmp_path / "runs" / "baird")
+    shutil.rmtree(recorded / "baird")
+    record.main(record.Options(folders=(tmp_path / "runs" / "baird",), recorded=recorded))
+    assert {path.name for path in (recorded / "baird").iterdir()} == {"results.json", "baird.png"}
+    assert damage(recorded / "baird") == ""
+    assert capsys.readouterr().out.startswith("recorded: ")
+
+
+def test_an_unfinished_study_is_refused_and_nothing_is_copied(recorded, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no results.json"):
+        record.main(record.Options(folders=(tmp_path / "empty",), recorded=recorded))
+    assert not (recorded / "empty").exists()

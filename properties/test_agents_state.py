@@ -5,6 +5,7 @@ Hypotheses: one machine and one thread, as everywhere in this suite; the same co
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import assume, given
 
@@ -35,6 +36,7 @@ def test_a_seed_decides_everything_and_nothing_else_does(case, other_seed):
     assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used"
 
 
+@pytest.mark.claim("RUNS-RESUME")
 @given(case=agent_cases(any_config(), updates=(2, 4)), other_seed=SEEDS)
 def test_a_saved_agent_goes_on_bit_for_bit(case, other_seed):
     batches = case.draw()

@@ -32,6 +32,7 @@ def shifted_target(case: AgentCase, first: float, second: float) -> torch.Tensor
     return agent.td_target(case.draw()[0])
 
 
+@pytest.mark.claim("TD-TERMINALS")
 @given(case=agent_cases(any_config()), shift=SHIFTS)
 def test_a_terminal_row_does_not_depend_on_its_successor(case, shift):
     (batch,) = case.draw()
@@ -55,6 +56,7 @@ def test_raising_both_twins_raises_the_target_by_the_discount_where_the_episode_
     torch.testing.assert_close(after, expected, rtol=0, atol=6 * 2.0**-52 * float(abs(shift) + before.abs().max() + 10))
 
 
+@pytest.mark.claim("AGENT-TD3")
 @given(case=agent_cases(any_config(critic=biased, discount=st.floats(0.5, 1.0)), rows=(2, 4)))
 def test_the_target_is_of_the_smaller_twin_in_every_row(case):
     (batch,), agent = case.draw(), case.build()
@@ -121,6 +123,7 @@ CASES = {
 }
 
 
+@pytest.mark.claim("TD-TERMINALS")
 @pytest.mark.parametrize("agent", CASES)
 def test_a_row_that_is_no_terminal_does_depend_on_its_successor(agent):
     (batch,) = CASES[agent].draw()

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return files
 
 
+@pytest.mark.claim("RUNS-RESUME")
 @dear
 @given(
     drawn=runs(budget=(2, 5)),

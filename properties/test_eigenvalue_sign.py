@@ -52,6 +52,7 @@ def scaled(case: Prescribed, size: float) -> float:
     return 2.0 ** math.floor(math.log2(size / norm)) if norm else 1.0
 
 
+@pytest.mark.claim("SIGN-GROWTH")
 @given(
     case=matrices(shears=2), size=st.sampled_from((0.25, 2.0)), steps=st.integers(1, 6), seed=st.integers(0, 2**32 - 1)
 )
@@ -86,6 +87,7 @@ def test_powers_grow_like_the_largest_gain(case, size, doublings):
     assert grown <= case.condition * chains * (1 + 1e-6) + 1e-12
 
 
+@pytest.mark.claim("SIGN-GROWTH")
 @given(case=matrices(leading="growing", chain=1, shears=2), eta=ETAS)
 def test_a_positive_real_part_excites_at_every_step_size(case, eta):
     reading = read(case, eta)
@@ -95,6 +97,7 @@ def test_a_positive_real_part_excites_at_every_step_size(case, eta):
     assert abs(reading.excitation_gain - excited) <= (2 * case.size - 1) * case.tolerance * eta + 4 * EPSILON
 
 
+@pytest.mark.claim("SIGN-THRESHOLD")
 @given(
     case=matrices(leading="decaying", chain=1, shears=1),
     above=st.booleans(),
@@ -116,6 +119,7 @@ def test_below_the_threshold_u_decays_and_above_it_grows(case, above, margin):
     assert (grown > 1) == above
 
 
+@pytest.mark.claim("SIGN-THRESHOLD")
 @given(exponent=st.integers(-20, 16), others=st.integers(0, 3))
 def test_at_the_threshold_of_a_real_mode_the_gain_is_one(exponent, others):
     """η = 2/g for λ = -g: u_{t+1} = -u_t for ever; exact for powers of two."""
@@ -123,6 +127,7 @@ def test_at_the_threshold_of_a_real_mode_the_gain_is_one(exponent, others):
     assert read(Prescribed(blocks), 2 / -blocks[0].real).overshoot_gain == 1.0
 
 
+@pytest.mark.claim("SIGN-REPEATED-ROWS")
 @given(case=matrices())
 def test_the_sign_is_right_beyond_the_tolerance(case):
     margin = (2 * case.size - 1) * case.tolerance
@@ -159,6 +164,7 @@ def test_a_defective_zero_grows_as_a_power_of_the_step(chain, eta, steps):
 # Counterexamples: what the sign does not decide once a hypothesis is dropped.
 
 
+@pytest.mark.claim("SIGN-COMPONENT")
 @pytest.mark.parametrize("shears", [(), (Shear(0, 1, 2),)])
 def test_growth_needs_a_component_on_the_mode(shears):
     """SEEM is 1, but u starts on the eigenvector of λ = -1 and halves at every step of η = 1/2."""
@@ -169,6 +175,7 @@ def test_growth_needs_a_component_on_the_mode(shears):
         assert torch.equal(u, error * 0.5**t)
 
 
+@pytest.mark.claim("SIGN-STABLE")
 def test_seem_below_zero_is_not_stability_at_finite_step_size():
     """At λ = -1 and η = 3 the error doubles at every step: |1 + ηλ| = 2."""
     case = Prescribed((Block(-1.0),))
@@ -178,6 +185,7 @@ def test_seem_below_zero_is_not_stability_at_finite_step_size():
         assert u.item() == (-2.0) ** t
 
 
+@pytest.mark.claim("SIGN-STABLE")
 def test_seem_zero_is_not_stability_at_any_step_size():
     """A rotation, λ = ±i: ‖u‖ grows by √(1 + η²) a step."""
     case = Prescribed((Block(0.0, 1.0),))

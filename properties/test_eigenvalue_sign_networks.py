@@ -7,6 +7,7 @@ critic of homogeneous activation, r = 0 and -Φᵀu = κθ, which balanced layer
 import math
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import event, given, target
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ def descend(problem: Problem, eta: float, steps: int) -> list[torch.Tensor]:
     return [*errors, problem.errors(0.0)]
 
 
+@pytest.mark.claim("SIGN-GROWTH")
 @given(case=problems(depth=(1, 1)), size=st.sampled_from((0.25, 2.0)), steps=st.integers(1, 8))
 def test_on_fixed_features_a_run_is_the_linear_recursion(case, size, steps):
     """Random features, terminals and rewards: u_t = (I + ηA)^t u_0 with one matrix A, and the reading's growth."""
@@ -92,6 +94,7 @@ def test_on_the_ray_every_step_grows_as_the_law_says(ray, steps):
     assert math.isclose(last.rayleigh, scale ** (2 * depth - 2) * first.rayleigh, rel_tol=1e-10)
 
 
+@pytest.mark.claim("SGD-ALIGNMENT")
 @given(case=problems(activations=PIECEWISE_LINEAR, bias=False, normalised=False))
 def test_alignment_bounds_the_defect_of_the_eigen_equation(case):
     """Off the ray, r = 0: Au - Lκu = (γDΦ* - Φ)(Φᵀu + κθ), so ‖Au - Lκu‖ ≤ ‖γDΦ* - Φ‖‖Φᵀu‖√(1 - cos²)."""
@@ -126,6 +129,7 @@ def one_unit(weight: float, head: float, x: float, x_next: float, reward: float)
     return Problem((network,), *rows, reward_row, 0 * reward_row, discount=0.9)
 
 
+@pytest.mark.claim("SIGN-POINTWISE")
 def test_a_positive_seem_need_not_diverge():
     """The kernel of a saturating critic turns: SEEM > 0 at the start, u grows, and then both fall to zero."""
     problem = one_unit(weight=0.25, head=0.25, x=1.0, x_next=4.0, reward=1.0)

@@ -5,6 +5,7 @@ Hypotheses: A is constant; bounds e^{tω} hold in continuous time only.
 
 import math
 
+import pytest
 import torch
 from hypothesis import event, given, target
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ def stretch(matrix: torch.Tensor) -> tuple[float, torch.Tensor]:
     return values[-1].item(), vectors[:, -1]
 
 
+@pytest.mark.claim("SIGN-RAYLEIGH")
 @given(case=matrices(), eta=ETAS, seed=SEEDS)
 def test_one_step_grows_by_the_rayleigh_quotient_and_a_square(case, eta, seed):
     """‖(I + ηA)u‖²/‖u‖² = 1 + 2η uᵀAu/uᵀu + η²‖Au‖²/‖u‖², and at most 1 + 2ηω + η²‖A‖²."""
@@ -51,6 +53,7 @@ def test_one_step_grows_by_the_rayleigh_quotient_and_a_square(case, eta, seed):
     assert reading.growth**2 <= bound + slack
 
 
+@pytest.mark.claim("SIGN-ABSCISSA")
 @given(case=matrices(), eta=ETAS)
 def test_the_abscissa_is_attained(case, eta):
     """At the top eigenvector of (A + Aᵀ)/2 the Rayleigh quotient is ω, which no eigenvalue's real part exceeds."""
@@ -65,6 +68,7 @@ def test_the_abscissa_is_attained(case, eta):
     assert reading.growth >= 1 + eta * (omega - slack)
 
 
+@pytest.mark.claim("SIGN-ABSCISSA")
 @given(case=matrices(), size=st.floats(2.0**-8, 4.0))
 def test_the_flow_stays_between_seem_and_the_abscissa(case, size):
     """e^{t max Re λ} ≤ ‖e^{tA}‖ ≤ e^{tω} in continuous time."""
@@ -77,6 +81,7 @@ def test_the_flow_stays_between_seem_and_the_abscissa(case, size):
     assert grown <= math.exp(time * reading.numerical_abscissa) * (1 + 1e-11) + 1e-11 * math.exp(size)
 
 
+@pytest.mark.claim("SIGN-TRANSIENT")
 @given(case=matrices(leading="decaying", shears=2), eta=ETAS)
 def test_decaying_errors_may_grow_first_and_the_reading_says_so(case, eta):
     """All Re λ < 0 but ω > 0: some u grows at first, at every step size; below η* it ends in decay."""
@@ -108,6 +113,7 @@ def test_the_sheared_pair_grows_exactly_when_its_shear_exceeds_the_gap(factor, s
     assert (reading.numerical_abscissa > 0) == (factor**2 * (1 - steep) ** 2 > 4 * steep)
 
 
+@pytest.mark.claim("SIGN-ABSCISSA-DISCRETE")
 def test_in_discrete_time_the_bound_by_the_abscissa_fails():
     """A = -3 at η = 1: one step doubles u, while e^{ηω} = e^{-3}."""
     matrix, one = torch.tensor([[-3.0]], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
@@ -115,6 +121,7 @@ def test_in_discrete_time_the_bound_by_the_abscissa_fails():
     assert (reading.numerical_abscissa, reading.growth) == (-3, 2)
 
 
+@pytest.mark.claim("SIGN-TRANSIENT")
 def test_with_every_real_part_negative_u_can_grow_sevenfold():
     """λ = -1 and -16 with a shear of 4: u = (0, 1) reaches more than three times its length, then decays below it."""
     case = Prescribed((Block(-1.0), Block(-16.0)), (Shear(0, 1, 4),))

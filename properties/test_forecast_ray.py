@@ -32,6 +32,7 @@ def crashes(ray: Ray, dtype: str) -> tuple[int, int]:
     return tuple(steps_of_ray(ray.depth, ray.rate, room * (1 + tie)) for tie in (-TIE, TIE))
 
 
+@pytest.mark.claim("SGD-CRASH-STEP")
 @given(ray=rays(depths=(2, 5), rates=(2e-3, 3.0)) | rays(depths=(1, 1), rates=(0.2, 3.0)), dtype=dtypes)
 def test_every_reading_forecasts_the_very_step(ray, dtype):
     first, last = crashes(ray, dtype)
@@ -49,6 +50,7 @@ def test_a_slow_ray_is_forecast_to_a_step(ray, dtype):
         assert first - 1.001 <= made.law_step <= last + 1.001
 
 
+@pytest.mark.claim("SGD-SLOPE")
 @given(ray=rays(depths=(2, 5), rates=(1e-3, 3.0), readings=(2, 5)), dtype=dtypes)
 def test_the_slope_of_whole_steps_is_one_step_late_at_most(ray, dtype):
     """1/x falls by (1 - F^-m)/x a step, F = 1 + x/L, a little less than p: 1/(1 - F^-m) - L/(mx) lies in (0, 1]."""
@@ -65,6 +67,7 @@ def test_the_slope_of_whole_steps_is_one_step_late_at_most(ray, dtype):
     assert made.crash_step == pytest.approx(made.law_step, abs=rounding)
 
 
+@pytest.mark.claim("SGD-SLOPE")
 @given(ray=rays(depths=(1, 5), rates=(0.2, 3.0)), dtype=dtypes)
 def test_the_interval_holds_the_crash(ray, dtype):
     first, last = crashes(ray, dtype)
@@ -90,6 +93,7 @@ def test_the_interval_does_not_allow_a_rate_that_is_off_by_a_third():
     assert off.earliest > ray.crash()
 
 
+@pytest.mark.claim("SGD-BRACKET")
 def test_a_ray_that_turns_deceives_the_slope():
     """Off the ray: the rate of the last two readings stands still, the one of the ray did not."""
     ray = Ray(depth=2, rate=0.01, steps=(0, 20, 40))

@@ -31,6 +31,7 @@ class Moments:
         return mean / math.sqrt(square)
 
 
+@pytest.mark.claim("ADAM-NORM-RATIO")
 @given(depth=depths, steps=st.integers(1, 60), beta1=betas, beta2=betas)
 def test_step_ratio_is_that_of_the_averages(depth, steps, beta1, beta2):
     moments = Moments(beta1, beta2)
@@ -78,6 +79,7 @@ def test_signs_without_memory_make_steps_of_one(depth, steps):
     np.testing.assert_allclose(AdamLaw(depth).scale_path(steps, 0.0, 0.0), np.arange(1, steps + 1), rtol=1e-13)
 
 
+@pytest.mark.claim("ADAM-NORM-LATE")
 @given(depth=depths, beta1=st.floats(0.0, 0.9), beta2=st.floats(0.0, 0.9))
 def test_late_steps_tend_to_one_as_the_lags_say(depth, beta1, beta2):
     """1 + k(β₂/(1-β₂) - β₁/(1-β₁))/t, k = 2L-1 (theory, Adam's finite β₂)."""
@@ -89,6 +91,7 @@ def test_late_steps_tend_to_one_as_the_lags_say(depth, beta1, beta2):
     assert abs(last - 1 - expected) <= slack + 1e-12
 
 
+@pytest.mark.claim("ADAM-NORM-EARLY")
 @given(depth=depths, steps=st.integers(100, 300))
 def test_early_steps_are_larger_by_the_root_of_the_order(depth, steps):
     """While β₂^t ≈ 1 the second moment is the plain mean of t^(2k): steps of √(2k+1) = √(4L-1)."""

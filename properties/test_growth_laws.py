@@ -50,6 +50,7 @@ def power_of_time_laws(depth: int) -> tuple[AdamLaw | ClippingLaw | SignLaw, ...
     return (AdamLaw(depth), ClippingLaw(depth, 1.0), SignLaw(depth), SignLaw(depth, 0.1))
 
 
+@pytest.mark.claim("SGD-LAW")
 @given(law=finite_time_laws(), start=sizes)
 def test_finite_time_laws_are_lines_that_reach_zero(law, start):
     order = 2 - 2 / law.depth
@@ -66,6 +67,7 @@ def test_laws_of_unset_step_size_are_lines_in_time(depth, start, speed):
         assert law.exponent == depth
 
 
+@pytest.mark.claim("SGD-ONE-LAYER")
 @given(start=sizes, speed=st.floats(1e-3, 10.0))
 def test_exponentials_are_lines_in_the_logarithm(start, speed):
     q = start * np.exp(speed * SHARES)
@@ -75,6 +77,7 @@ def test_exponentials_are_lines_in_the_logarithm(start, speed):
         assert law.exponent == 0
 
 
+@pytest.mark.claim("HUBER")
 @given(depth=st.sampled_from((1, 3, 4, 5, 6)), start=sizes)
 def test_huber_is_a_line_of_its_own_order(depth, start):
     law, order = HuberLaw(depth), 1 - 2 / depth
@@ -84,6 +87,7 @@ def test_huber_is_a_line_of_its_own_order(depth, start):
     assert law.exponent == pytest.approx(order, rel=ROUNDING)
 
 
+@pytest.mark.claim("SGD-LAW")
 @given(depth=several, other=several)
 def test_a_wrong_depth_bends_the_line(depth, other):
     q = (1 - np.array([0.0, 0.4, 0.8])) ** (-1 / SGDLaw(depth).exponent)
@@ -126,6 +130,7 @@ def test_a_deeper_critic_never_overflows_later(depth, rate, room):
     assert SGDLaw(depth + 1).steps_to_overflow(rate, room) <= SGDLaw(depth).steps_to_overflow(rate, room) + 1
 
 
+@pytest.mark.claim("SGD-DEPTH-ORDER")
 @given(depth=several, rate=rates)
 def test_a_deeper_critic_blows_up_earlier(depth, rate):
     assert SGDLaw(depth + 1).steps_to_blow_up(rate) < SGDLaw(depth).steps_to_blow_up(rate)
@@ -151,6 +156,7 @@ def test_every_law_has_one_unit_of_time(depth, rate, factor, small):
         assert slower.steps_to_blow_up(rate * factor) == law.steps_to_blow_up(rate) / factor
 
 
+@pytest.mark.claim("SGD-SCALING")
 @given(case=cases(activations=("relu", "identity"), bias=False, normalised=False), factor=powers_of_two(-4, 4))
 def test_scaling_the_critic_and_the_step_size_keeps_the_forecast(case, factor):
     """θ → cθ with η → c^-(2L-2)η: λ grows by what η loses, and with it the time to the crash stays."""

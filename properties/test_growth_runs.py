@@ -83,6 +83,7 @@ def train(
     return norms, values
 
 
+@pytest.mark.claim("SGD-CRASH-STEP", "SGD-EXPONENTIAL")
 @given(case=ray_critics(depths=(2, 4)))
 def test_gradient_descent_crashes_at_the_forecast_step(case):
     made, crash = forecast_of(case), crash_of(case)
@@ -102,6 +103,7 @@ linear_critics = (
 )
 
 
+@pytest.mark.claim("SGD-ONE-LAYER")
 @given(case=st.one_of(*linear_critics))
 def test_a_linear_critic_crashes_at_the_forecast_step(case):
     made, crash = forecast_of(case), crash_of(case)
@@ -146,6 +148,7 @@ def test_momentum_and_decay_follow_the_recursions_of_their_laws(case, beta, deca
         before, scale = scale, scale + beta * (scale - before) - decay * scale + drift
 
 
+@pytest.mark.claim("SGD-LAW")
 @given(case=exact_critics, huber=st.booleans())
 def test_growth_goes_with_the_exponent_th_power_of_q(case, huber):
     """(‖θ'‖ - ‖θ‖)/‖θ‖ ∝ Q^p, p = (2L-2)/L under the squared loss and (L-2)/L beyond Huber's knee."""
@@ -158,6 +161,7 @@ def test_growth_goes_with_the_exponent_th_power_of_q(case, huber):
     assert after / before == pytest.approx((values[1] / values[0]) ** law.exponent, rel=1e-13 / before)
 
 
+@pytest.mark.claim("CLIPPING")
 @given(case=exact_critics, share=st.floats(0.05, 0.9))
 def test_clipped_steps_lengthen_the_parameters_by_the_clip(case, share):
     descent = train(case, 1, lambda p: torch.optim.SGD(p, case.lr))[0]
@@ -175,6 +179,7 @@ def chain(case: RayCritic) -> RayCritic:
     return replace(case, width=1, inputs=1)
 
 
+@pytest.mark.claim("ADAM-ORDER")
 @given(case=exact_critics, beta1=st.floats(0.0, 0.99), beta2=st.floats(0.0, 0.999))
 def test_adam_follows_the_scale_path(case, beta1, beta2):
     case, law = chain(case), AdamLaw(case.depth)
@@ -185,6 +190,7 @@ def test_adam_follows_the_scale_path(case, beta1, beta2):
     assert law.linearise(values) == pytest.approx(path * law.linearise(values[0]), rel=CLOSE)
 
 
+@pytest.mark.claim("LION-DECAY")
 @given(case=exact_critics, lr=st.floats(1e-3, 0.1), decay=st.floats(0.1, 2.0))
 def test_signs_step_by_the_root_of_their_number_and_rest_where_decay_says(case, lr, decay):
     """Adam without memory is sign descent; AdamW adds decoupled decay."""
@@ -197,6 +203,7 @@ def test_signs_step_by_the_root_of_their_number_and_rest_where_decay_says(case, 
     assert norms == pytest.approx([law.largest_norm(case.depth)] * 4, rel=CLOSE)
 
 
+@pytest.mark.claim("EMA-EXPONENTIAL")
 @given(case=exact_critics, tau=st.floats(1e-3, 0.1), stiffness=st.floats(0.2, 1.0))
 def test_a_caught_up_critic_grows_with_its_slow_target(case, tau, stiffness):
     """At a = ρb, ρ^L = g*/g, the critic rests for a step while its target moves; Q then grows by L ln(1 + τ(ρ-1))."""

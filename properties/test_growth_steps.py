@@ -46,6 +46,7 @@ def test_overflow_comes_at_the_very_step_that_grows_q_so_far(data, depth, steps)
     event(f"overshoot: {rate < 0}, beyond LARGE_LOG_RATE: {math.log(abs(rate)) > LARGE_LOG_RATE}")
 
 
+@pytest.mark.claim("SGD-DISCRETE")
 @given(depth=depths, rate=st.floats(2e-2, 10.0), room=st.floats(1.0, 700.0))
 def test_a_whole_run_takes_as_many_steps_as_are_counted(depth, rate, room):
     # Both may meet a room within their rounding of it.
@@ -53,6 +54,7 @@ def test_a_whole_run_takes_as_many_steps_as_are_counted(depth, rate, room):
     assert fewest <= SGDLaw(depth).steps_to_overflow(rate, room) <= most
 
 
+@pytest.mark.claim("SGD-DISCRETE")
 @given(depth=several, share=st.floats(0.2, 1.0, exclude_max=True), room=st.floats(0.1, 700.0))
 def test_the_closed_form_is_right_to_a_step(depth, share, room):
     rate, power = share * SMALL_STEP, 2 * depth - 2

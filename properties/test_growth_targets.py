@@ -62,6 +62,7 @@ def test_mode_rate_is_the_larger_root(tau, gram, share):
     assert 2 * rate > -(tau + gram)
 
 
+@pytest.mark.claim("EMA-REAL")
 @given(tau=target_rates, gram=grams, share=shares)
 def test_a_slow_target_slows_a_mode_and_keeps_its_sign(tau, gram, share):
     bootstrap = share * gram

@@ -5,6 +5,7 @@ it is worth 1 - (g + ġ/g)/2 steps of the flow, up to second order. The recursio
 follow (test_growth_runs).
 """
 
+import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ def check_time(passed: float, worths: list[float], squares: list[float], total: 
     assert error <= bound, f"{len(worths)} steps are worth {sum(worths)}, the law says {passed}"
 
 
+@pytest.mark.claim("WEIGHT-DECAY")
 @given(depth=several, rate=st.floats(1e-6, 3e-3), share=st.just(0.0) | st.floats(1e-3, 0.95))
 def test_gradient_descent_with_weight_decay(depth, rate, share):
     power, decay = 2 * depth - 2, share * rate / depth
@@ -40,6 +42,7 @@ def test_gradient_descent_with_weight_decay(depth, rate, share):
         assert start == SGDLaw(depth).steps_to_blow_up(rate)
 
 
+@pytest.mark.claim("HUBER")
 @given(depth=st.integers(3, 7), growth=st.floats(1e-6, 3e-3))
 def test_huber(depth, growth):
     """Beyond the knee the parameters grow by y = r/L ∝ a^(L-2), r the growth of ln Q."""
@@ -88,6 +91,7 @@ def heavy_ball(depth: int, beta: float, rate: float, steps: int) -> float:
     return rate * scale**power
 
 
+@pytest.mark.claim("MOMENTUM")
 @given(depth=several, beta=st.floats(0.0, 0.9), share=st.floats(1e-4, 1e-3), steps=st.integers(100, 300))
 def test_momentum_is_late_by_its_lag(depth, beta, share, steps):
     law = MomentumLaw(depth, beta)

@@ -41,6 +41,7 @@ def test_blow_up_is_the_time_of_the_flow(depth, rate):
         assert HuberLaw(depth).steps_to_blow_up(rate) == pytest.approx(huber, rel=1e-12)
 
 
+@pytest.mark.claim("WEIGHT-DECAY")
 @given(depth=several, rate=rates, share=st.just(0.0) | st.floats(1e-12, 0.9))
 def test_weight_decay_delays_as_its_flow_does(depth, rate, share):
     """Up to nine tenths of the critical rate Lw; with decay a step is later than without."""
@@ -52,6 +53,7 @@ def test_weight_decay_delays_as_its_flow_does(depth, rate, share):
     target(share)
 
 
+@pytest.mark.claim("WEIGHT-DECAY")
 @given(depth=several, decay=st.floats(1e-6, 0.1), excess=st.floats(1e-9, 10.0))
 def test_the_critical_rate_parts_growth_from_decay(depth, decay, excess):
     """One step multiplies the parameters by 1 - w + x/L: it grows above x = Lw and shrinks below."""
@@ -141,6 +143,7 @@ def test_effective_time_is_the_integral_of_the_schedule(depth, power, share):
     assert 0 <= total - float(law.effective_steps(whole)) + 1e-9 <= 1 + 2e-9
 
 
+@pytest.mark.claim("SCHEDULE")
 @given(
     depth=several,
     power=st.just(1.0) | st.floats(0.0, 0.9) | st.floats(1.1, 4.0),
@@ -185,6 +188,7 @@ def test_no_growth_has_no_crash(depth, power, timescale):
     assert HuberLaw(1).steps_to_blow_up(1.0) == HuberLaw(2).steps_to_blow_up(1.0) == math.inf
 
 
+@pytest.mark.claim("LION")
 @given(depth=depths, lr=st.floats(1e-6, 1.0), parameters=st.integers(1, 10**6))
 def test_signs_move_the_norm_by_the_root_of_their_number(depth, lr, parameters):
     moved = mpmath.sqrt(parameters * mpmath.mpf(lr) ** 2)
@@ -193,6 +197,7 @@ def test_signs_move_the_norm_by_the_root_of_their_number(depth, lr, parameters):
     assert AdamLaw(depth).norm_slope(lr, parameters) == SignLaw(depth).norm_slope(lr, parameters)
 
 
+@pytest.mark.claim("LION-DECAY")
 @given(decay=st.floats(1e-3, 10.0), parameters=st.integers(1, 100), lr=st.floats(1e-3, 0.1))
 def test_decay_holds_signs_at_the_largest_norm(decay, parameters, lr):
     """Decoupled decay θ ← θ - lr·w·θ + lr·s: the norm of P equal weights rests at √P/w."""
@@ -203,6 +208,7 @@ def test_decay_holds_signs_at_the_largest_norm(decay, parameters, lr):
     assert SignLaw(2).largest_norm(parameters) == math.inf
 
 
+@pytest.mark.claim("ADAMW")
 @given(depth=several, product=st.floats(1e-4, 0.05), beta2=st.floats(0.0, 0.9999))
 def test_adamw_is_steady_where_its_linearised_steps_contract(depth, product, beta2):
     """Around the rest point: a ← a(1 + lr·w(a^k/√v - 1)), v ← β₂v + (1-β₂)a^(2k), k = 2L-1, a = 1."""

@@ -36,6 +36,7 @@ def homogeneous(bias: bool = False) -> st.SearchStrategy[Case]:
 # Powers of two commute with rounding: wherever a factor is one, equality is bitwise.
 
 
+@pytest.mark.claim("HOM-OUTPUT")
 @given(case=homogeneous(), factor=powers_of_two())
 def test_output_scales_exactly(case, factor):
     network, x, _ = case.draw()
@@ -44,6 +45,7 @@ def test_output_scales_exactly(case, factor):
     assert torch.equal(network(x), before * factor**case.config.depth)
 
 
+@pytest.mark.claim("HOM-GRADIENT")
 @given(case=homogeneous(), factor=powers_of_two())
 def test_gradient_scales_exactly(case, factor):
     network, x, _ = case.draw()
@@ -53,6 +55,7 @@ def test_gradient_scales_exactly(case, factor):
         assert torch.equal(gradient, before[name] * factor ** (case.config.depth - 1)), name
 
 
+@pytest.mark.claim("HOM-KERNEL")
 @given(case=homogeneous(), factor=powers_of_two())
 def test_kernel_scales_exactly(case, factor):
     network, x, x_next = case.draw()
@@ -63,6 +66,7 @@ def test_kernel_scales_exactly(case, factor):
         assert torch.equal(scaled, block * power)
 
 
+@pytest.mark.claim("HOM-GRADIENT")
 @given(case=homogeneous(), data=st.data())
 def test_each_layer_may_have_its_own_factor(case, data):
     network, x, _ = case.draw()
@@ -79,6 +83,7 @@ def test_each_layer_may_have_its_own_factor(case, data):
         assert torch.equal(gradient, old * 2.0 ** (sum(exponents) - exponent)), name
 
 
+@pytest.mark.claim("HOM-OUTPUT")
 @given(case=homogeneous(), factor=scales())
 def test_other_factors_round_within_the_bound(case, factor):
     network, x, x_next = case.draw()
@@ -96,6 +101,7 @@ def test_other_factors_round_within_the_bound(case, factor):
     )
 
 
+@pytest.mark.claim("HOM-EULER")
 @given(case=homogeneous())
 def test_euler_identity_in_every_layer(case):
     network, x, _ = case.draw()
@@ -108,6 +114,7 @@ def test_euler_identity_in_every_layer(case):
     # Over all L layers this is ⟨θ, ∇f⟩ = L f.
 
 
+@pytest.mark.claim("HOM-REPAIR")
 @given(case=homogeneous(bias=True), factor=powers_of_two(-4, 4))
 def test_biases_scaled_by_layer_repair_output_and_gradient(case, factor):
     network, x, _ = case.draw()
@@ -122,6 +129,7 @@ def test_biases_scaled_by_layer_repair_output_and_gradient(case, factor):
         assert torch.equal(after[bias], before[bias] * factor ** (depth - layer)), bias
 
 
+@pytest.mark.claim("HOM-REPAIR")
 @given(case=homogeneous(bias=True))
 def test_euler_identity_with_biases_counts_the_layer(case):
     network, x, _ = case.draw()
@@ -134,6 +142,7 @@ def test_euler_identity_with_biases_counts_the_layer(case):
     assert ((total - case.config.depth * value).abs() <= bound).all(), f"{total} is not L f = L·{value}"
 
 
+@pytest.mark.claim("HOM-FIRST-BIASES")
 @given(case=homogeneous(bias=True), factor=powers_of_two())
 def test_biases_of_the_first_layer_are_harmless(case, factor):
     network, x, x_next = case.draw()
@@ -160,6 +169,7 @@ OUTPUT_COUNTEREXAMPLES = {
 }
 
 
+@pytest.mark.claim("HOM-BIASES")
 @pytest.mark.parametrize("dropped", OUTPUT_COUNTEREXAMPLES)
 def test_output_fails_without_its_hypothesis(dropped):
     case, factor = OUTPUT_COUNTEREXAMPLES[dropped]
@@ -176,6 +186,7 @@ KERNEL_COUNTEREXAMPLES = {
 }
 
 
+@pytest.mark.claim("HOM-REPAIR-KERNEL")
 @pytest.mark.parametrize("dropped", KERNEL_COUNTEREXAMPLES)
 def test_kernel_fails_where_the_output_is_repaired(dropped):
     options, case = KERNEL_COUNTEREXAMPLES[dropped]

@@ -60,6 +60,7 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     return bool(((left == right) | (left.isnan() & right.isnan())).all())
 
 
+@pytest.mark.claim("HOM-LAYERNORM")
 @given(case=normalised_cases(), factor=powers_of_two())
 def test_output_and_gradients_scale_by_their_degrees(case, factor):
     network, x, _ = case.draw()
@@ -74,6 +75,7 @@ def test_output_and_gradients_scale_by_their_degrees(case, factor):
         assert same(gradient, expected), f"∂f/∂{name} has not degree {degree} - {exponent_of(name, exponents)}"
 
 
+@pytest.mark.claim("HOM-LAYERNORM")
 @given(case=normalised_cases(bias=False), factor=powers_of_two())
 def test_kernel_scales_by_twice_the_degree_less_two(case, factor):
     network, x, x_next = case.draw()
@@ -84,6 +86,7 @@ def test_kernel_scales_by_twice_the_degree_less_two(case, factor):
         assert same(scaled, block * factor ** (2 * degree - 2)), f"the kernel has not degree 2·{degree} - 2"
 
 
+@pytest.mark.claim("HOM-LAYERNORM")
 @given(case=normalised_cases(kinds=STANDARDISING), factor=powers_of_two(), data=st.data())
 def test_a_layer_before_layernorm_has_degree_zero(case, factor, data):
     network, x, _ = case.draw()
@@ -108,6 +111,7 @@ COUNTEREXAMPLES = {
 }
 
 
+@pytest.mark.claim("HOM-EPSILON")
 @pytest.mark.parametrize("dropped", COUNTEREXAMPLES)
 def test_fails_without_its_hypothesis(dropped):
     network, x, _ = Case(COUNTEREXAMPLES[dropped], inputs=1, rows=1, seed=1, trained=True).draw()

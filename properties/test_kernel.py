@@ -18,6 +18,7 @@ from seem.ntk import evaluate, gram_blocks, gram_by_jacobians
 EPSILON = torch.finfo(torch.float64).eps
 
 
+@pytest.mark.claim("NTK-CLOSED-FORM")
 @given(case=cases(**EVERY_KIND))
 def test_closed_form_equals_a_loop_over_rows(case):
     network, x, x_next = case.draw()
@@ -30,6 +31,7 @@ def test_closed_form_equals_a_loop_over_rows(case):
     )
 
 
+@pytest.mark.claim("NTK-CLOSED-FORM")
 @given(case=cases(**EVERY_KIND, rows=(1, 3)))
 def test_torch_func_equals_a_loop_over_rows(case):
     network, x, x_next = case.draw()
@@ -39,6 +41,7 @@ def test_torch_func_equals_a_loop_over_rows(case):
     assert_within((block, gram_by_loop(network, x_next, x), bound))
 
 
+@pytest.mark.claim("NTK-CLOSED-FORM")
 @given(case=cases(**EVERY_KIND))
 def test_block_times_vector_is_a_directional_derivative(case):
     network, x, x_next = case.draw()
@@ -55,6 +58,7 @@ def test_block_times_vector_is_a_directional_derivative(case):
     assert_within((gram_blocks(network, x, x_next)[1] @ error, derivative, bound))
 
 
+@pytest.mark.claim("NTK-PSD")
 @given(case=cases(**EVERY_KIND))
 def test_symmetric_and_positive_semidefinite(case):
     network, x, x_next = case.draw()

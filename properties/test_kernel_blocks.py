@@ -4,6 +4,7 @@ Hypothesis for rows: they do not meet inside the network. For hidden units: all 
 which GroupNorm drops (its counterexample is at the end).
 """
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,7 @@ def permute_units(network: MLP, layer: int, order: list[int]) -> None:
                 values.copy_(values[order])
 
 
+@pytest.mark.claim("NTK-PERMUTATION")
 @given(case=cases(**ALIKE), data=st.data())
 def test_permuting_hidden_units_leaves_the_kernel_alone(case, data):
     network, x, x_next = case.draw()

@@ -41,6 +41,7 @@ def test_activations_satisfy_the_hypothesis(name, p):
     assert abs(slope.item()) <= lipschitz * (1 + 10 * ROUNDING)
 
 
+@pytest.mark.claim("LN-BOUND")
 @given(drawn=on_rays(cases(first=True, **LAYERNORM)))
 def test_kernel_stays_below_the_constant_on_every_ray(drawn):
     case, ray = drawn
@@ -56,6 +57,7 @@ def test_kernel_stays_below_the_constant_without_epsilon(drawn):
     assert_kernels_below(network, *ray.draw())
 
 
+@pytest.mark.claim("LN-BOUND")
 @given(drawn=on_rays(cases(first=True, inputs=(1, 3), width=(4, 6), **(LAYERNORM | {"dead": False}))))
 def test_kernel_stays_below_one_constant_for_every_input(drawn):
     """More units than inputs, so that C W_1 has the rank of the inputs: every direction is seen."""
@@ -65,6 +67,7 @@ def test_kernel_stays_below_one_constant_for_every_input(drawn):
     assert_kernels_below(network, x0, None, points)
 
 
+@pytest.mark.claim("LN-VALUE")
 @given(drawn=on_rays(cases(**LAYERNORM)))
 def test_values_stay_below_the_value_bound(drawn):
     case, ray = drawn
@@ -73,6 +76,7 @@ def test_values_stay_below_the_value_bound(drawn):
     assert_values_below(network, points)
 
 
+@pytest.mark.claim("LN-TRAINING")
 @given(case=cases(activations=PIECEWISE_LINEAR, first=True, **LAYERNORM), factor=powers_of_two())
 def test_no_constant_outlives_training_of_the_head(case, factor):
     """Boundedness for fixed parameters is not boundedness in training: hidden shares grow with the head's square."""
@@ -104,6 +108,7 @@ def test_without_epsilon_the_kernel_diverges_where_the_first_layer_is_constant_a
         ntk_bound(network, x0, v)
 
 
+@pytest.mark.claim("LN-ANY-DIRECTION")
 def test_after_the_non_linearity_the_constant_does_not_hold():
     """The non-linearity takes spread away before LayerNorm sees it."""
     shape = MLPConfig(depth=2, width=2, bias=False, normalisation="layer", affine=False, epsilon=1.0)

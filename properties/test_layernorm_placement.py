@@ -35,6 +35,7 @@ def sight(network: MLP, x: torch.Tensor, x_far: torch.Tensor) -> float:
     raise AssertionError
 
 
+@pytest.mark.claim("LN-ANYWHERE")
 @given(drawn=on_rays(cases(**LAYERNORM), count=(1, 1)))
 def test_one_layernorm_anywhere_stops_the_growth(drawn):
     case, ray = drawn
@@ -51,6 +52,7 @@ def test_one_layernorm_anywhere_stops_the_growth(drawn):
     assert sizes[-1] <= 2 * largest, f"|k| = {sizes}"
 
 
+@pytest.mark.claim("LN-ANY-DIRECTION")
 @given(
     drawn=on_rays(
         cases(

@@ -35,6 +35,7 @@ from seem.ntk import gram_blocks, gram_by_jacobians
 OF_ROWS = EVERY_KIND | {"normalised": True, "normalisations": ("rms", "group")}
 
 
+@pytest.mark.claim("NTK-CLOSED-FORM")
 @pytest.mark.parametrize("kind", NORMALISATIONS)
 @given(data=st.data())
 def test_closed_form_equals_torch_func(kind, data):
@@ -48,6 +49,7 @@ def test_closed_form_equals_torch_func(kind, data):
     assert ((closed - oracle).abs() <= slack).all(), f"{closed} is not {oracle}"
 
 
+@pytest.mark.claim("NORM-RMS-GROUP")
 @given(drawn=on_rays(cases(first=True, **(OF_ROWS | {"dead": False}))))
 def test_kernel_of_rmsnorm_and_groupnorm_stays_below_layernorms_constant(drawn):
     case, ray = drawn
@@ -55,6 +57,7 @@ def test_kernel_of_rmsnorm_and_groupnorm_stays_below_layernorms_constant(drawn):
     assert_kernels_below(network, *ray.draw())
 
 
+@pytest.mark.claim("NORM-RMS-GROUP")
 @given(drawn=on_rays(cases(**OF_ROWS)))
 def test_values_of_rmsnorm_and_groupnorm_stay_below_layernorms_bound(drawn):
     case, ray = drawn
@@ -77,6 +80,7 @@ def test_rmsnorm_and_groupnorm_are_layernorms_of_more_or_fewer_units(case):
     torch.testing.assert_close(standardised(network.norms[0], z), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.claim("NORM-RMS-COMMON")
 @given(
     drawn=on_rays(cases(first=True, **(OF_ROWS | {"normalisations": ("rms",), "dead": False}))),
     common=st.sampled_from((0.5, -1.0, 3.0)),
@@ -93,6 +97,7 @@ def test_rmsnorm_sees_a_direction_common_to_all_units(drawn, common):
     assert_kernels_below(network, x0, v, x0 + torch.tensor(ray.lengths, dtype=torch.float64)[:, None] * v)
 
 
+@pytest.mark.claim("NORM-RMS-COMMON")
 def test_groupnorm_grows_where_one_group_does_not_see_the_direction_that_layernorm_sees():
     x0, v = torch.ones(2, 1, dtype=torch.float64)
     sizes = {}
@@ -127,6 +132,7 @@ def batch_case() -> tuple[MLP, torch.Tensor]:
     return network, x
 
 
+@pytest.mark.claim("NORM-BATCH")
 def test_batchnorm_in_training_mode_couples_the_rows_and_is_refused():
     network, x = batch_case()
     before = network.train()(x)
@@ -137,6 +143,7 @@ def test_batchnorm_in_training_mode_couples_the_rows_and_is_refused():
         gram_blocks(network, x, x)
 
 
+@pytest.mark.claim("NORM-BATCH")
 def test_in_evaluation_mode_the_rows_are_apart():
     network, x = batch_case()
     before = network(x)

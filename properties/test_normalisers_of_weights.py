@@ -52,6 +52,7 @@ def folded(network: MLP) -> MLP:
     return plain
 
 
+@pytest.mark.claim("NORM-WEIGHT")
 @given(drawn=on_rays(cases(**GROWING)))
 def test_the_network_is_a_plain_one_with_other_weights(drawn):
     case, ray = drawn
@@ -64,6 +65,7 @@ def test_the_network_is_a_plain_one_with_other_weights(drawn):
     assert (difference <= slack).all(), f"{difference} with {slack} of rounding"
 
 
+@pytest.mark.claim("NORM-WEIGHT")
 @given(drawn=on_rays(cases(activations=PIECEWISE_LINEAR, **GROWING), count=(1, 1)))
 def test_kernel_is_affine_in_the_length_far_out(drawn):
     case, ray = drawn
@@ -79,6 +81,7 @@ def test_kernel_is_affine_in_the_length_far_out(drawn):
 HOMOGENEOUS = GROWING | {"affine": False, "trained": False, "dead": False}
 
 
+@pytest.mark.claim("NORM-WEIGHT")
 @given(case=cases(activations=PIECEWISE_LINEAR, bias=False, **HOMOGENEOUS), factor=powers_of_two(0, 40))
 def test_kernel_has_degree_one_in_its_input(case, factor):
     """Hence it grows without limit along x0's own ray. BatchNorm's means and shifts count as biases."""
@@ -118,6 +121,7 @@ def test_a_reading_in_training_mode_does_not_move_the_vectors(case):
 SPECTRAL = EVERY_KIND | {"normalised": True, "normalisations": ("spectral",), "trained": False, "dead": False}
 
 
+@pytest.mark.claim("NORM-SPECTRAL")
 @given(drawn=on_rays(cases(activations=("relu", "leaky_relu", "tanh", "elu", "identity"), **SPECTRAL)))
 def test_spectral_norm_bounds_the_slope_of_the_value(drawn):
     case, ray = drawn
@@ -129,6 +133,7 @@ def test_spectral_norm_bounds_the_slope_of_the_value(drawn):
     assert (moved <= most + slack).all(), f"{moved} above {most}"
 
 
+@pytest.mark.claim("NORM-SPECTRAL")
 @given(drawn=on_rays(cases(activations=("relu", "leaky_relu", "identity"), bias=False, **SPECTRAL)))
 def test_spectral_norm_bounds_the_slope_of_the_kernel(drawn):
     r"""Shares: ‖h‖ ≤ ‖x‖ and ‖δ‖ ≤ ‖w‖, so ‖δhᵀ - q uvᵀ‖/σ ≤ 2‖w‖‖x‖/σ."""

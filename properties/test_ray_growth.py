@@ -40,6 +40,7 @@ def overlapping_slope(network: MLP, x0: torch.Tensor, v: torch.Tensor) -> tuple[
     return (hidden[0] @ hidden[0]).item(), (hidden[0] @ hidden[1]).item()
 
 
+@pytest.mark.claim("RAY-GROWTH")
 @given(drawn=on_rays(cases(activations=("relu",), bias=False, depth=(2, 4), **PLAIN), acute=True, forward=True))
 def test_overlap_makes_the_kernel_grow_linearly(drawn):
     """On the ray an overlapping unit is h(x0) + ρ h(v), and all other terms of the kernel are 0 or more."""
@@ -64,6 +65,7 @@ def test_kernel_has_degree_one_in_its_input(case, factor):
     assert torch.equal(after, factor * before)
 
 
+@pytest.mark.claim("RAY-GROWTH")
 @given(drawn=on_rays(cases(activations=PIECEWISE_LINEAR, bias=False, **PLAIN), count=(1, 1)))
 def test_slope_far_out_is_the_kernel_at_the_direction(drawn):
     case, ray = drawn
@@ -77,6 +79,7 @@ def test_slope_far_out_is_the_kernel_at_the_direction(drawn):
     assert abs(slope - gram[0, 1]) <= near + sum(far) / FAR
 
 
+@pytest.mark.claim("RAY-OPPOSITE")
 @given(case=cases(activations=("relu",), bias=False, depth=(2, 2), **PLAIN), factor=powers_of_two(-40, 40))
 def test_kernel_is_zero_on_the_opposite_ray_of_two_layers(case, factor):
     """The counterexample of "any direction": no unit is active at x0 and at -c x0."""
@@ -113,11 +116,13 @@ def kernels(network: MLP, ray: Ray) -> list[float]:
     return gram_along(network, x0, points)[0, 1:].tolist()
 
 
+@pytest.mark.claim("RAY-ANY-DIRECTION")
 def test_an_active_unit_in_common_is_not_enough_at_an_obtuse_angle():
     """The unit gives h h' = 1 + ρ and its weights ⟨x0, x⟩ = 1 - ρ: the kernel is 2 on the whole ray."""
     assert kernels(tiny([[[1.0, 1.0]], [[1.0]]]), Ray((1.0, 0.0), (-1.0, 2.0), LENGTHS)) == [2.0] * 4
 
 
+@pytest.mark.claim("RAY-ANY-DIRECTION")
 def test_negative_weights_above_the_first_layer_can_cancel_the_slope():
     network = tiny([[[1.0], [1.0]], [[1.0, -1.0], [0.0, 0.0]], [[1.0, 0.0]]])
     assert kernels(network, Ray((1.0,), (1.0,), LENGTHS)) == [0.0] * 4
@@ -130,6 +135,7 @@ def test_a_saturating_activation_does_not_grow():
     assert values[3] == values[2] == pytest.approx(np.tanh([1, 2]).sum(), rel=1e-12)
 
 
+@pytest.mark.claim("RAY-OPPOSITE-DEEP")
 def test_three_layers_can_grow_on_the_opposite_ray():
     """W_1 = (1, -1)ᵀ and W_2 = (1, 1) make h_2 = |x|: the head's share is ρ."""
     network = tiny([[[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]], [[1.0, 0.0]]])

@@ -136,6 +136,7 @@ def changed(content: bytes, data: st.DataObject) -> bytes:
     return content[:at] + (b"0" if kind == "add" else b"") + content[at + (kind == "lose") :]
 
 
+@pytest.mark.claim("RECORDS-SEALED")
 @given(files=records, outcome=outcomes, data=st.data())
 def test_every_changed_byte_of_a_sealed_file_is_refused(files, outcome, data):
     with fresh_folder() as folder:

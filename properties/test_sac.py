@@ -5,6 +5,7 @@ The update needs no hypothesis: any small network, optimiser, interval, target r
 
 import math
 
+import pytest
 import torch
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from seem.agents.sac import SACConfig
 from seem.networks import MLPConfig
 
 
+@pytest.mark.claim("AGENT-SAC")
 @given(case=agent_cases(sac_configs(), updates=(1, 3), rows=(1, 3)))
 def test_updates_are_those_of_the_paper(case):
     assert_follows(SlowSAC, case)
@@ -64,6 +66,7 @@ def integral(case: AgentCase, head_scale: float, log_std: float = 0.0) -> float:
     return float(torch.trapezoid(log_densities.exp(), actions[:, 0]))
 
 
+@pytest.mark.claim("AGENT-SAC")
 @given(case=agent_cases(sac_configs(actor=shapes(depth=2, activation="tanh")), action_dim=1))
 def test_the_density_has_an_integral_of_one(case):
     """∫ π(a | s) da over the box, by the trapezoid rule at the actions of evenly spaced noise.

@@ -44,6 +44,7 @@ def assert_power_sums(values: torch.Tensor, expected: list[torch.Tensor], unit: 
         assert abs(gap) <= 1e-11 * k * max(unit, 1e-20) ** k, f"power sum {k} differs by {abs(gap):.3g}"
 
 
+@pytest.mark.claim("SIGN-PARAMETER-SPACE")
 @given(case=problems(depth=(1, 2), width=(2, 3), inputs=(1, 2), rows=(1, 4)))
 def test_the_spectrum_is_that_of_the_parameter_space(case):
     """(γDΦ* - Φ)Φᵀ, M×M on errors, and Φᵀ(γDΦ* - Φ), P×P on parameters, share all but zero eigenvalues."""
@@ -89,6 +90,7 @@ def test_scaling_the_parameters_scales_the_reading_exactly(case, exponent):
     assert after == {name: value * c ** powers.get(name, 0) for name, value in before.items()}
 
 
+@pytest.mark.claim("SIGN-MYOPIC")
 @given(case=problems(**SMALL), no_discount=st.booleans())
 def test_without_bootstrap_the_spectrum_is_that_of_minus_the_kernel(case, no_discount):
     """γ = 0, or every row terminal: A = -G, symmetric and without a positive eigenvalue."""
@@ -105,6 +107,7 @@ def test_without_bootstrap_the_spectrum_is_that_of_minus_the_kernel(case, no_dis
     assert abs(reading.leading - reading.numerical_abscissa) <= slack
 
 
+@pytest.mark.claim("SELF-EXCITATION")
 @given(case=problems(**SMALL))
 def test_successors_that_equal_the_rows_never_excite(case):
     """X* = X without terminals: A = (γ - 1)G, stable at every γ below 1 and zero at 1."""
@@ -116,6 +119,7 @@ def test_successors_that_equal_the_rows_never_excite(case):
     assert (values - (problem.discount - 1) * torch.linalg.eigvalsh(gram)).abs().max() <= 1e-12 * gram.norm()
 
 
+@pytest.mark.claim("SELF-EXCITATION")
 @given(case=problems(**HOMOGENEOUS), factor=powers_of_two(-3, 3))
 def test_successors_farther_out_on_the_same_rays_excite_beyond_one_over_the_discount(case, factor):
     """X* = cX, bias-free: G(X*, X) = cG(X, X), A = (γc - 1)G, and SEEM > 0 exactly when γc > 1."""
@@ -133,6 +137,7 @@ def test_successors_farther_out_on_the_same_rays_excite_beyond_one_over_the_disc
     assert abs(reading.leading - excess * largest) <= slack if excess > 0 else reading.leading <= slack
 
 
+@pytest.mark.claim("SIGN-REPEATED-ROWS")
 @given(case=problems(**SMALL, rows=(1, 3)), copies=st.integers(2, 3))
 def test_a_batch_repeated_reads_like_the_batch(case, copies):
     """Repeated k times A has k times the eigenvalues, and zeros; η = 2·lr/M makes up for it at the same lr."""
@@ -152,6 +157,7 @@ def test_a_batch_repeated_reads_like_the_batch(case, copies):
         assert getattr(after, name) == pytest.approx(getattr(before, name), rel=1e-9, abs=1e-9), name
 
 
+@pytest.mark.claim("SIGN-DISCOUNT-ABSCISSA")
 @given(case=problems(**SMALL), others=st.tuples(discounts(), discounts()), weight=st.floats(0.0, 1.0))
 def test_the_numerical_abscissa_is_convex_in_the_discount(case, others, weight):
     """It is the largest eigenvalue of a symmetric matrix that is affine in γ."""
@@ -180,6 +186,7 @@ def test_no_reading_leaves_its_bounds(case):
     assert reading.growth >= 1 + reading.step_size * (reading.rayleigh - slack) - 1e-12
 
 
+@pytest.mark.claim("TWIN-EQUAL")
 @given(case=problems(**SMALL, rows=(1, 3)), data=st.data())
 def test_twins_of_equal_kernels_have_the_spectrum_of_one_and_of_minus_the_kernel(case, data):
     """Whichever is the smaller: the minimum moves no threshold while G_1 = G_2."""
@@ -200,11 +207,13 @@ def linear_seem(x: list[list[float]], x_next: list[list[float]], discount: float
     return eigenvalues(matrix)[0].real.item()
 
 
+@pytest.mark.claim("SIGN-DISCOUNT-MONOTONE")
 def test_seem_may_fall_with_the_discount():
     """A successor on the other side, k(x*, x) < 0: λ = -1 - γ."""
     assert [linear_seem([[1.0]], [[-1.0]], discount) for discount in (0.0, 0.5, 1.0)] == [-1, -1.5, -2]
 
 
+@pytest.mark.claim("SIGN-DISCOUNT-MONOTONE")
 def test_seem_is_not_convex_in_the_discount():
     """G = diag(1, 4) and G(X*, X) = [[0, 2], [-2, 0]]: λ = -5/2 + √(9/4 - 4γ²) until the two modes meet."""
     ends = [linear_seem([[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [-2.0, 0.0]], discount) for discount in (0.0, 0.75)]
@@ -220,6 +229,7 @@ def test_without_homogeneity_farther_successors_do_not_scale_the_kernel(dropped)
     assert abs(gram_next / gram - 2).max() > 0.1
 
 
+@pytest.mark.claim("TWIN-THRESHOLD")
 def test_twins_of_unequal_kernels_may_be_unstable_though_each_alone_is_stable():
     """Two rows, G_1 = G_2 = I, but each twin's successor pushes the other row: the minimum closes the loop."""
     identity = torch.eye(2, dtype=torch.float64)

@@ -3,6 +3,7 @@
 The update needs no hypothesis: any small network, optimiser, interval, target rate, noise and cloning weight.
 """
 
+import pytest
 import torch
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from seem.networks import MLPConfig
 ONE_ROW = Batch(observation_dim=1, action_dim=1, terminals=(False,), saturated=(False,), repeats=(0,), seed=0)
 
 
+@pytest.mark.claim("AGENT-TD3")
 @given(case=agent_cases(td3_configs(), updates=(1, 3), rows=(1, 3)))
 def test_updates_are_those_of_the_papers(case):
     assert_follows(SlowTD3, case)

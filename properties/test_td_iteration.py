@@ -21,6 +21,7 @@ ONE_ROW = Case(MLPConfig(depth=1, width=2, bias=False), inputs=1, rows=1, seed=0
 TWO_ROWS = replace(ONE_ROW, rows=2)
 
 
+@pytest.mark.claim("TD-ITERATION")
 @given(case=problems(**EVERY_KIND))
 def test_halving_the_step_quarters_the_residual(case):
     problem = case.draw()
@@ -30,6 +31,7 @@ def test_halving_the_step_quarters_the_residual(case):
     assert gap <= bound, f"residual(η) - 4·residual(η/2) is {gap:.3g}, at most {bound:.3g} if of second order"
 
 
+@pytest.mark.claim("TD-LINEAR")
 @given(case=problems(depth=(1, 1)), log_eta=st.floats(-20, 2))
 def test_a_linear_critic_has_no_residual(case, log_eta):
     problem, eta = case.draw(), 2.0**log_eta
@@ -66,6 +68,7 @@ WRONG = {
 """The smallest problems, linear critics of one input, that tell a wrong matrix from A."""
 
 
+@pytest.mark.claim("TD-MATRIX")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_matrix_leaves_a_residual_of_first_order(wrong):
     case, build = WRONG[wrong]
@@ -96,6 +99,7 @@ def near_a_kink(offset: float) -> Problem:
     return Problem((network,), x, x, rewards, terminals=0 * rewards, discount=0.0)
 
 
+@pytest.mark.claim("TD-KINK")
 @pytest.mark.parametrize("offset", [0.0, -(2.0**-12)])
 def test_on_a_kink_or_across_it_the_residual_is_of_first_order(offset):
     """At a kink u has no derivative; across it A no longer is the matrix."""

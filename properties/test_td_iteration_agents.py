@@ -65,6 +65,7 @@ BY_ROW = ("layer", "rms", "group")
 SEEDS = st.integers(0, 2**32 - 2)
 
 
+@pytest.mark.claim("TD-LINEAR")
 @given(batch=batches(), discount=discounts(), seed=SEEDS, bias=st.booleans(), eta=ETAS)
 def test_an_update_of_linear_critics_is_the_iteration(batch, discount, seed, bias, eta):
     """Linear critics have no residual: u becomes (I + ηA)u, A the block matrix of twins, while no tie is broken."""
@@ -80,6 +81,7 @@ def test_an_update_of_linear_critics_is_the_iteration(batch, discount, seed, bia
     assert (after - predicted).norm() <= 1e-13 * (1 + size)
 
 
+@pytest.mark.claim("TD-ITERATION")
 @given(
     batch=batches(),
     critic=configs(depth=(1, 3), normalisations=BY_ROW, epsilons=(1.0,)),

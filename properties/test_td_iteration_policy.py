@@ -7,6 +7,7 @@ iteration holds as it is.
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import event, given, target
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ def excess(problem: Problem) -> torch.Tensor:
     return -problem.discount * (1 - problem.terminals) * (slopes * problem.motion).sum(1)
 
 
+@pytest.mark.claim("TD-POLICY-TERM")
 @given(case=problems(**EVERY_KIND), seed=st.integers(0, 2**32 - 1))
 def test_moving_actions_add_their_own_first_order_term(case, seed):
     problem = with_motion(case.draw(), seed)
@@ -38,6 +40,7 @@ def test_moving_actions_add_their_own_first_order_term(case, seed):
     assert gap <= bound, f"residual(η) - 4·residual(η/2) is {gap:.3g}, at most {bound:.3g} if of second order"
 
 
+@pytest.mark.claim("TD-MOVING-POLICY")
 def test_without_that_term_the_residual_is_of_first_order():
     case = ProblemCase(Case(MLPConfig(depth=1, width=2), inputs=1, rows=1, seed=0), terminals=(False,), discount=0.99)
     problem = with_motion(case.draw(), seed=0)
@@ -45,6 +48,7 @@ def test_without_that_term_the_residual_is_of_first_order():
     assert gap > 1e6 * bound
 
 
+@pytest.mark.claim("TD-POLICY-TERM")
 @given(case=problems(**EVERY_KIND, rows=(1, 3)), others=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
 def test_the_best_of_several_actions_counts_as_fixed(case, others, seed):
     """Q-learning: f(X*) is a maximum over candidates, taken anew after the step; A is built at the best ones."""
@@ -75,6 +79,7 @@ def greedy_errors(problem: Problem, candidates: torch.Tensor, eta: float) -> tor
     return problem.values(problem.x, eta)[0] - problem.rewards - bootstrap
 
 
+@pytest.mark.claim("TD-KINK")
 def test_a_tie_of_actions_leaves_a_residual_of_first_order():
     """With f = θ·x, θ = (1, 1), x = (1, 0), u = -1: of the tied (1, 0) and (0, 1) only the first rises."""
     network = MLP(2, 1, MLPConfig(depth=1, bias=False), generator=torch.Generator(), dtype=torch.float64)

@@ -15,6 +15,7 @@ from seem.ntk import gram_blocks
 from seem.spectrum import seem_matrix, twin_seem_matrix
 
 
+@pytest.mark.claim("TWIN-BLOCK")
 @given(case=problems(twins=True, **EVERY_KIND))
 def test_halving_the_step_quarters_the_residual_of_both(case):
     problem = case.draw()
@@ -66,6 +67,7 @@ TWINS = ProblemCase(
 """Linear twins of one input; each is the smaller on one of the two rows."""
 
 
+@pytest.mark.claim("TWIN-Q1-ONLY")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_matrix_leaves_a_residual_of_first_order(wrong):
     problem = TWINS.draw()

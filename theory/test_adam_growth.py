@@ -16,6 +16,7 @@ STEPS = [step for derivation in adam.DERIVATIONS for step in derivation.steps]
 NORM, POWER, EXACT, SCALING, DECAY = adam.DERIVATIONS
 
 
+@pytest.mark.claim("ADAM-ORDER")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -35,6 +36,7 @@ def test_mutants_fail(mutant):
     assert mutant.check_numerically(np.random.default_rng(0)) > 1e-3
 
 
+@pytest.mark.claim("ADAM-NORM-RATIO")
 @pytest.mark.parametrize("depth", [1, 2])
 def test_package_ratio_is_the_closed_form(depth):
     """Exact rational averages against the package's filter."""
@@ -58,6 +60,7 @@ def test_package_ratio_tends_to_the_scaling_limit(depth):
         assert ratios[int(tau * 1e4) - 1] == pytest.approx(limit, rel=1e-2)
 
 
+@pytest.mark.claim("ADAM-NORM-LATE")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_early_and_late_ratio(depth):
     early = AdamLaw(depth).step_ratio(2000, 0.5, 1 - 1e-7)[-1]
@@ -68,6 +71,7 @@ def test_early_and_late_ratio(depth):
     assert late[-1] - 1 == pytest.approx(predicted - 1, rel=0.1)
 
 
+@pytest.mark.claim("ADAM-ORDER")
 def test_slope_and_exponent():
     for depth in (1, 2, 5):
         law = AdamLaw(depth)
@@ -104,6 +108,7 @@ def test_scale_path_is_torch_adam_on_the_ray(depth):
     assert AdamLaw(depth).scale_path(100, 0.9, 0.99) == pytest.approx(np.array(path), rel=1e-9)
 
 
+@pytest.mark.claim("ADAM-NORM-LATE")
 def test_scale_path_ends_in_steps_of_one():
     """Long after 1/(1-β₂) steps the steps are 1 + k(1/(1-β₂) - 1/(1-β₁))/path, k = 2L-1."""
     path = AdamLaw(3).scale_path(4000, 0.9, 0.99)

@@ -17,6 +17,7 @@ pytest.importorskip("flint", reason="python-flint, which does the interval arith
 DISCOUNT = float(certificates.DISCOUNT)
 
 
+@pytest.mark.claim("SIGN-CERTIFIED")
 def test_the_leading_eigenvalue_of_a_relu_critic_is_positive_real_and_isolated():
     certificate = certificates.certify_spectrum(certificates.relu_seem_matrix())
     assert certificate.count == 3
@@ -26,6 +27,7 @@ def test_the_leading_eigenvalue_of_a_relu_critic_is_positive_real_and_isolated()
     assert certificate.leading[1] - certificate.leading[0] < 1e-12
 
 
+@pytest.mark.claim("SIGN-CERTIFIED")
 def test_signs_in_exact_rationals_prove_the_same_and_refuse_wrong_brackets():
     matrix = certificates.relu_seem_matrix()
     assert certificates.certify_leading_by_signs(matrix, Fraction(47), Fraction(48))
@@ -33,11 +35,13 @@ def test_signs_in_exact_rationals_prove_the_same_and_refuse_wrong_brackets():
     assert not certificates.certify_leading_by_signs(matrix, Fraction(48), Fraction(49))
 
 
+@pytest.mark.claim("SIGN-MYOPIC")
 def test_no_discount_leaves_no_positive_eigenvalue():
     certificate = certificates.certify_spectrum(certificates.relu_seem_matrix(Fraction(0)))
     assert certificate.leading[1] < 0
 
 
+@pytest.mark.claim("SIGN-CERTIFIED")
 def test_the_certified_matrix_is_seems():
     network = MLP(2, 1, MLPConfig(depth=2, width=3, bias=False), generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
@@ -61,6 +65,7 @@ def test_a_tanh_critic_with_irrational_entries():
     assert certificates.certify_tanh_spectrum("0").leading[1] < 0
 
 
+@pytest.mark.claim("BAIRD-THRESHOLD")
 @pytest.mark.parametrize(("discount", "unstable"), [(Fraction(9, 10), True), (Fraction(85, 100), False)])
 def test_bairds_star(discount, unstable):
     certificate = certificates.certify_spectrum(certificates.baird_seem_matrix(discount))
@@ -84,6 +89,7 @@ def test_the_certifier_tells_complex_pairs_and_ties_apart():
     assert not certificate.isolated
 
 
+@pytest.mark.claim("SGD-EXPONENTIAL")
 @pytest.mark.parametrize("depth", [2, 3, 4, 7])
 @pytest.mark.parametrize("factor", [10, 10**12, 10**30])
 def test_the_sgd_law_leaves_any_bound_before_its_crash_time(depth, factor):

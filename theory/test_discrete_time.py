@@ -17,6 +17,7 @@ RECURSION, OVERSHOOT, CATAPULT = discrete.DERIVATIONS
 DEPTHS = (2, 3, 5)
 
 
+@pytest.mark.claim("SIGN-THRESHOLD")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -45,6 +46,7 @@ def steps_between(rate: float, largest: float, depth: int) -> tuple[int, mpmath.
         return steps, x
 
 
+@pytest.mark.claim("SGD-DISCRETE")
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_count_against_the_exact_recursion(depth):
     """The error of the count is its second-order coefficient, summed: (largest - rate)/p at most."""
@@ -58,6 +60,7 @@ def test_count_against_the_exact_recursion(depth):
             assert count - steps == pytest.approx(second * float(reached - rate), rel=0.1, abs=1e-9)
 
 
+@pytest.mark.claim("SGD-DISCRETE")
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("rate", [2e-4, 5e-3, 0.3])
 def test_steps_to_overflow(depth, rate):
@@ -81,6 +84,7 @@ def test_overflow_before_the_step_size_matters(depth):
     )
 
 
+@pytest.mark.claim("SIGN-THRESHOLD")
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_overshoot_threshold_of_the_package(depth):
     law = SGDLaw(depth)

@@ -16,6 +16,7 @@ STEPS = [s for module in (eigenvalue_sign, transient_growth) for d in module.DER
 THRESHOLD = eigenvalue_sign.DERIVATIONS[0]["threshold"]
 
 
+@pytest.mark.claim("SIGN-GROWTH")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -47,6 +48,7 @@ def random_matrices(count: int = 200, rows: int = 5) -> torch.Tensor:
     return torch.stack([seem_matrix(gram, gram_next, 0.9, terminals) for gram, gram_next in grams])
 
 
+@pytest.mark.claim("SIGN-GROWTH")
 def test_sign_and_threshold_decide_the_spectral_radius():
     """Both outcomes of every branch occur in the sample, so none of the checks is empty."""
     seen = set()
@@ -63,6 +65,7 @@ def test_sign_and_threshold_decide_the_spectral_radius():
     assert seen == {(True, True), (False, False), (False, True)}
 
 
+@pytest.mark.claim("SIGN-ABSCISSA")
 def test_flow_stays_below_the_numerical_abscissa_and_discrete_time_does_not():
     broken = False
     for matrix in random_matrices(40):
@@ -76,6 +79,7 @@ def test_flow_stays_below_the_numerical_abscissa_and_discrete_time_does_not():
     assert broken
 
 
+@pytest.mark.claim("SIGN-MECHANISMS")
 def test_a_reading_tells_overshoot_from_excitation():
     """γ = 0 and a large step: the reading's overshoot gain is |1 - η k| with k the kernel."""
     critic = Critic(1, 1, MLPConfig(depth=1, bias=False), generator=torch.Generator().manual_seed(0)).double()

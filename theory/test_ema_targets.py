@@ -17,6 +17,7 @@ STEPS = [step for derivation in ema.DERIVATIONS for step in derivation.steps]
 MODES, CROSSING, RAY = ema.DERIVATIONS
 
 
+@pytest.mark.claim("EMA-REAL")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -35,6 +36,7 @@ def test_mutants_fail(mutant):
     assert mutant.check_numerically(np.random.default_rng(0)) > 1e-3
 
 
+@pytest.mark.claim("EMA-EXPONENTIAL")
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_package_growth_rate(depth):
     at = {DEPTH_LESS_ONE: depth - 1, ema.TAU: sp.Rational(1, 50)}
@@ -85,6 +87,7 @@ def test_transition_is_the_linear_iteration(tau):
     assert measured == pytest.approx(predicted, abs=2e-3)
 
 
+@pytest.mark.claim("EMA-COMPLEX")
 def test_a_complex_pair_needs_the_target_to_lag():
     """SEEM -0.5: stable when copied, unstable at τ = ηg, stable again at τ → 0."""
     angle, size, eta = 1.4, 2.97, 0.02
@@ -100,6 +103,7 @@ def test_a_complex_pair_needs_the_target_to_lag():
     assert radius[1e-5] < 1
 
 
+@pytest.mark.claim("EMA-REAL")
 def test_a_real_mode_keeps_its_threshold():
     for tau in (1.0, 0.1, 1e-3):
         for bootstrap, grows in ((1.01, True), (0.99, False)):
@@ -107,6 +111,7 @@ def test_a_real_mode_keeps_its_threshold():
             assert (np.abs(values).max() > 1 + 1e-12) == grows
 
 
+@pytest.mark.claim("EMA-EXPONENTIAL")
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("eta", [2e-4, 1.6e-3])
 def test_scalar_ray_goes_from_blow_up_to_exponential(depth, eta):

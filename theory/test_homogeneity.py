@@ -15,6 +15,7 @@ STEPS = [s for module in (homogeneity, homogeneity_layernorm) for d in module.DE
 CONCRETE = homogeneity.DERIVATIONS[1]
 
 
+@pytest.mark.claim("HOM-OUTPUT")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -48,6 +49,7 @@ def scale(network: Critic, factor: float = 2.0) -> None:
             parameter *= factor
 
 
+@pytest.mark.claim("HOM-OUTPUT")
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_value_and_kernel_of_real_networks_scale_bit_for_bit(depth, activation):
@@ -59,6 +61,7 @@ def test_value_and_kernel_of_real_networks_scale_bit_for_bit(depth, activation):
         assert torch.equal(after, 2 ** (2 * depth - 2) * before)
 
 
+@pytest.mark.claim("HOM-SMOOTH")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_tanh_is_not_homogeneous(depth):
     network, (x, _) = critic(depth=depth, activation="tanh"), inputs()
@@ -67,6 +70,7 @@ def test_tanh_is_not_homogeneous(depth):
     assert (network(x) - 2**depth * value).abs().max() > 1e-2 * value.abs().max()
 
 
+@pytest.mark.claim("HOM-BIASES")
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_biases_break_and_repair(depth):
     network, (x, x_next) = critic(depth=depth, bias=True), inputs()
@@ -83,6 +87,7 @@ def test_biases_break_and_repair(depth):
     assert torch.equal(scaled_gram, 2 ** (2 * depth - 2) * gram) == (depth == 1)
 
 
+@pytest.mark.claim("HOM-LAYERNORM")
 def test_layernorm_critic_has_degree_two_in_last_affine_and_head_and_zero_before():
     network, (x, _) = critic(depth=4, normalisation="layer", epsilon=0.0), inputs()
     value = network(x)
@@ -102,6 +107,7 @@ def test_layernorm_critic_has_degree_two_in_last_affine_and_head_and_zero_before
     torch.testing.assert_close(network(x), 4 * value, rtol=1e-13, atol=0)
 
 
+@pytest.mark.claim("HOM-EPSILON")
 def test_epsilon_breaks_exactness_by_the_derived_correction():
     z = torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.float64)
     variance = z.var(unbiased=False)

@@ -28,6 +28,7 @@ BOUNDED = [
 ]
 
 
+@pytest.mark.claim("LN-BOUND")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -47,6 +48,7 @@ def test_mutants_are_caught():
         assert not mutant.agrees_numerically(rng)
 
 
+@pytest.mark.claim("LN-ANYWHERE")
 @pytest.mark.parametrize(("placement", "affine"), layernorm_placement.PLACEMENTS, ids=str)
 def test_placements_have_finite_limits(placement, affine):
     """At t = 0 every factor is a finite number that its value at t = 1e-20 approaches."""
@@ -95,6 +97,7 @@ def ray(seed: int, inputs: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.T
     return x0, v, x0 + torch.from_numpy(RADII)[:, None] * v
 
 
+@pytest.mark.claim("LN-BOUND")
 @pytest.mark.parametrize("config", BOUNDED, ids=str)
 def test_kernel_of_real_networks_never_passes_the_bound(config):
     for seed in range(8):
@@ -131,6 +134,7 @@ def test_floors_of_deeper_layers_replace_the_powers_of_epsilon():
         bound(drawn(MLPConfig(depth=3, width=8, normalisation="layer", epsilon=0.0), 0), x0, v)
 
 
+@pytest.mark.claim("LN-VALUE")
 def test_values_of_real_networks_stay_below_the_value_bound():
     for seed in range(8):
         network, (_, _, points) = drawn(BOUNDED[3], seed), ray(seed)
@@ -140,6 +144,7 @@ def test_values_of_real_networks_stay_below_the_value_bound():
         assert network(points).abs().max() <= largest
 
 
+@pytest.mark.claim("RAY-GROWTH")
 @pytest.mark.parametrize("depth", [2, 3, 4])
 @pytest.mark.parametrize("bias", [False, True])
 def test_kernel_of_plain_relu_networks_grows_linearly_with_slope_k_of_x0_and_v(depth, bias):
@@ -153,6 +158,7 @@ def test_kernel_of_plain_relu_networks_grows_linearly_with_slope_k_of_x0_and_v(d
         assert values[-1] / RADII[-1] == pytest.approx(slope, rel=1e-3)
 
 
+@pytest.mark.claim("LN-ANYWHERE")
 @pytest.mark.parametrize("placed", [(1,), (2,), (3,), (1, 3), (1, 2, 3)], ids=str)
 @pytest.mark.parametrize("affine", [False, True])
 def test_one_layernorm_anywhere_stops_the_growth(placed, affine):
@@ -164,6 +170,7 @@ def test_one_layernorm_anywhere_stops_the_growth(placed, affine):
         assert far == pytest.approx(far[-1], rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.claim("LN-ANY-DIRECTION")
 def test_a_direction_that_the_centred_layer_does_not_see_grows_linearly_under_layernorm():
     network, (x0, _, _) = drawn(MLPConfig(depth=3, width=12, normalisation="layer"), 0), ray(0)
     v = torch.zeros(5, dtype=torch.float64)
@@ -179,6 +186,7 @@ def test_a_direction_that_the_centred_layer_does_not_see_grows_linearly_under_la
         bound(network, x0, None)
 
 
+@pytest.mark.claim("RAY-OPPOSITE")
 def test_opposite_ray_has_kernel_zero_without_biases_and_two_layers():
     network, (x0, _, _) = drawn(MLPConfig(depth=2, width=16, bias=False), 0), ray(0)
     assert kernel_on(network, x0, torch.tensor([[-0.5], [-3.0], [-1e8]], dtype=torch.float64) * x0).tolist() == [
@@ -190,6 +198,7 @@ def test_opposite_ray_has_kernel_zero_without_biases_and_two_layers():
     assert kernel_on(deeper, x0, -x0[None])[0] != 0
 
 
+@pytest.mark.claim("LN-ANY-DIRECTION")
 def test_without_epsilon_the_kernel_diverges_at_a_finite_point_and_the_bound_refuses():
     network = drawn(MLPConfig(depth=2, width=8, normalisation="layer", epsilon=0.0), 1, inputs=1)
     with torch.no_grad():
@@ -201,6 +210,7 @@ def test_without_epsilon_the_kernel_diverges_at_a_finite_point_and_the_bound_ref
         bound(network, x0, v)
 
 
+@pytest.mark.claim("LN-TRAINING", "LN-NON-EXPANSIVE")
 def test_boundedness_for_fixed_parameters_is_not_boundedness_during_training():
     """Doubling the head quadruples the hidden layers' shares, and bound and kernel with them."""
     network, (x0, v, points) = drawn(BOUNDED[4], 2), ray(2)

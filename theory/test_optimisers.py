@@ -40,6 +40,7 @@ def test_mutants_fail(mutant):
     assert mutant.check_numerically(np.random.default_rng(0)) > 1e-3
 
 
+@pytest.mark.claim("MOMENTUM")
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
 def test_momentum_law(depth, beta):
@@ -70,6 +71,7 @@ def momentum_run(depth: int, beta: float, rate: float) -> np.ndarray:
     return np.array(path)
 
 
+@pytest.mark.claim("MOMENTUM")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_momentum_recursion_crashes_when_the_law_says(depth):
     law, rate = MomentumLaw(depth, 0.9), 1e-5
@@ -79,6 +81,7 @@ def test_momentum_recursion_crashes_when_the_law_says(depth):
     assert steps > law.steps_to_blow_up(rate) + 30, "the lag is needed"
 
 
+@pytest.mark.claim("MOMENTUM-ORDER")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_momentum_recursion_turns_inertial(depth):
     law = MomentumLaw(depth, 0.999)
@@ -91,6 +94,7 @@ def test_momentum_recursion_turns_inertial(depth):
     assert slope == pytest.approx(law.inertial_exponent, rel=0.1)
 
 
+@pytest.mark.claim("HUBER")
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_huber_law(depth):
     law = HuberLaw(depth)
@@ -108,6 +112,7 @@ def test_huber_law(depth):
         assert law.steps_to_blow_up(1.0) == math.inf
 
 
+@pytest.mark.claim("WEIGHT-DECAY")
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_weight_decay_law(depth):
     law = WeightDecayLaw(depth, 0.004)
@@ -119,6 +124,7 @@ def test_weight_decay_law(depth):
     assert WeightDecayLaw(depth, 0.0).steps_to_blow_up(0.1) == SGDLaw(depth).steps_to_blow_up(0.1)
 
 
+@pytest.mark.claim("SCHEDULE")
 @pytest.mark.parametrize("slowing", [0.0, 0.5, 1.0, 2.0])
 def test_schedule_law(slowing):
     law = DecayingStepLaw(3, slowing, 50.0)
@@ -138,6 +144,7 @@ def test_schedule_law(slowing):
     assert float(reached[0]) == pytest.approx(40)
 
 
+@pytest.mark.claim("SCHEDULE")
 def test_schedule_without_budget_never_crashes():
     law = DecayingStepLaw(2, 2.0, 50.0)
     assert law.steps_to_blow_up(1 / 49.9) < math.inf
@@ -145,6 +152,7 @@ def test_schedule_without_budget_never_crashes():
     assert DecayingStepLaw(1, 0.5, 50.0).steps_to_blow_up(0.1) == math.inf
 
 
+@pytest.mark.claim("LION")
 def test_norm_slopes():
     assert ClippingLaw(3, 5.0).norm_slope(0.1) == pytest.approx(0.5)
     assert SignLaw(2).norm_slope(0.1, 4) == pytest.approx(0.2)
@@ -154,6 +162,7 @@ def test_norm_slopes():
     assert SignLaw(2, 0.25).largest_norm(9) == pytest.approx(float(derived.subs({size: 3, adam_growth.DECAY: 0.25})))
 
 
+@pytest.mark.claim("ADAMW")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_adamw_rests_or_collapses_as_its_steadiness_says(depth):
     """AdamW's scalar model from its rest point, moved by one per cent."""

@@ -16,6 +16,7 @@ STEPS = [s for module in (self_excitation, baird) for d in module.DERIVATIONS fo
 (STAR,) = baird.DERIVATIONS
 
 
+@pytest.mark.claim("SELF-EXCITATION")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -44,6 +45,7 @@ def star_spectrum(discount: float) -> torch.Tensor:
     return eigenvalues(seem_matrix(*blocks, discount, torch.zeros(7, dtype=torch.float64)))
 
 
+@pytest.mark.claim("BAIRD-THRESHOLD")
 @pytest.mark.parametrize("discount", [0.3, 0.6, 0.85, 0.9, 0.97, 0.98, 0.99])
 def test_spectrum_of_the_star(discount):
     spectrum = star_spectrum(discount).numpy()
@@ -56,6 +58,7 @@ def test_spectrum_of_the_star(discount):
     assert (spectrum[0].real > 0) == (discount > 15 / 17)
 
 
+@pytest.mark.claim("BAIRD-WINDOW")
 def test_window_and_threshold_are_the_recorded_numbers():
     assert float(baird.WINDOW_UPPER) == pytest.approx(0.9757567, abs=1e-7)
     assert float(baird.WINDOW_LOWER) == pytest.approx(0.4290877, abs=1e-7)
@@ -86,6 +89,7 @@ def test_growth_of_the_star_is_one_plus_eta_lambda_on_the_real_branch_and_its_mo
             assert abs(abs(1 + eta * value) - (1 + eta * value.real)) > 5e-5
 
 
+@pytest.mark.claim("BAIRD-THRESHOLD")
 def test_a_finite_step_lowers_the_threshold():
     """At γ = .87 < 15/17 a small step converges and η = .1 diverges: (15 - 2.6)/(17 - 2.6) = .861."""
     assert iterate(0.87, 0.005, 20_000)[-1] < 1
@@ -93,6 +97,7 @@ def test_a_finite_step_lowers_the_threshold():
     assert star_spectrum(0.87)[0].real < 0
 
 
+@pytest.mark.claim("SELF-EXCITATION")
 @pytest.mark.parametrize(
     ("x", "x_next", "discount"), [(1.0, 2.0, 0.9), (1.0, 2.0, 0.4), (1.0, 0.5, 0.99), (1.0, -3.0, 0.9)]
 )
@@ -104,6 +109,7 @@ def test_one_parameter_model_in_seem(x, x_next, discount):
     assert (matrix.item() > 0) == (x_next > 0 and discount > x / x_next)
 
 
+@pytest.mark.claim("SELF-EXCITATION")
 def test_extrapolation_is_needed_on_real_networks():
     """Wherever uᵀAu > 0, γ‖Φ*ᵀu‖ > ‖Φᵀu‖; both signs of uᵀAu occur."""
     signs = set()

@@ -22,6 +22,7 @@ LAW, LIMITS, LATEST = sgd.DERIVATIONS
 DEPTHS = (2, 3, 4, 7)
 
 
+@pytest.mark.claim("SGD-LAW")
 @pytest.mark.parametrize(("derivation", "step"), STEPS, ids=lambda value: getattr(value, "name", ""))
 def test_step(derivation, step):
     assert_step(step)
@@ -45,6 +46,7 @@ def test_mutants_fail(mutant):
     assert mutant.check_numerically(np.random.default_rng(0)) > 1e-3
 
 
+@pytest.mark.claim("SGD-LAW")
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_growth_package_uses_the_derived_formulas(depth):
     law, at_depth = SGDLaw(depth), {ray.DEPTH_LESS_ONE: depth - 1}
@@ -54,6 +56,7 @@ def test_growth_package_uses_the_derived_formulas(depth):
     assert law.linearise([2.0, 5.0]) == pytest.approx([float(q ** -sgd.EXPONENT.subs(at_depth)) for q in (2, 5)])
 
 
+@pytest.mark.claim("SGD-ONE-LAYER")
 def test_linear_critic_never_blows_up():
     law = SGDLaw(1)
     assert law.exponent == float(sgd.EXPONENT.subs(ray.DEPTH_LESS_ONE, 0))
@@ -61,6 +64,7 @@ def test_linear_critic_never_blows_up():
     assert law.linearise([math.e]) == pytest.approx([1])
 
 
+@pytest.mark.claim("SGD-ALIGNMENT")
 def test_alignment_is_needed():
     """Off the ray Au is no multiple of u: a network of depth 2 on two transitions of two components."""
     inputs, following = sp.Matrix([[1, 2], [3, 1]]), sp.Matrix([[2, 5], [4, 1]])
@@ -101,6 +105,7 @@ def aligned_run(depth: int, factor: float = 1.5, discount: float = 0.99):
     return critic, x, matrix, -excess * values, values
 
 
+@pytest.mark.claim("SGD-CRASH-STEP")
 @pytest.mark.parametrize("depth", [2, 3])
 def test_eigen_equation_on_a_trained_network(depth):
     critic, _, matrix, error, values = aligned_run(depth)

@@ -22,6 +22,7 @@ SMOOTH = [
 ]
 
 
+@pytest.mark.claim("TD-ITERATION")
 @pytest.mark.parametrize("step", DERIVATION.steps, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -46,6 +47,7 @@ def masked_columns():
     return td.GAMMA * td.gram(critic, weights, td.X_NEXT, td.X) * td.mask() - td.gram(critic, weights, td.X, td.X)
 
 
+@pytest.mark.claim("TD-MATRIX")
 @pytest.mark.parametrize("wrong", [unmasked, transposed, wrong_sign, masked_columns])
 def test_a_wrong_matrix_leaves_a_residual_and_disagrees_numerically(wrong):
     mutant = replace(FIRST_ORDER, right=wrong() * td.ERROR)
@@ -101,6 +103,7 @@ class Case:
         return float(np.polyfit(np.log(etas), np.log(gaps), 1)[0])
 
 
+@pytest.mark.claim("TD-ITERATION")
 @pytest.mark.parametrize("config", SMOOTH, ids=str)
 def test_remainder_on_real_networks_is_of_second_order(config):
     case = Case(config)
@@ -109,6 +112,7 @@ def test_remainder_on_real_networks_is_of_second_order(config):
     assert case.slope(matrix) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.claim("TD-MATRIX")
 @pytest.mark.parametrize("config", SMOOTH, ids=str)
 def test_wrong_matrices_leave_a_first_order_gap_on_real_networks(config):
     case = Case(config)
@@ -118,6 +122,7 @@ def test_wrong_matrices_leave_a_first_order_gap_on_real_networks(config):
         assert case.slope(wrong) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.claim("TD-LINEAR")
 def test_remainder_of_a_linear_critic_is_rounding():
     case = Case(MLPConfig(depth=1))
     matrix = seem_matrix(case.gram, case.gram_next, DISCOUNT, case.terminals)
@@ -127,6 +132,7 @@ def test_remainder_of_a_linear_critic_is_rounding():
     assert gap.abs().max() < 1e-12 * matrix.norm() * error.norm()
 
 
+@pytest.mark.claim("TD-KINK")
 def test_on_a_kink_the_iteration_fails_at_first_order():
     """An input exactly on a ReLU's kink has gradient 0 there but moves at order η: differentiability is needed."""
     network = MLP(2, 1, MLPConfig(depth=2, width=1, bias=False), generator=torch.Generator().manual_seed(0)).double()

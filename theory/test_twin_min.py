@@ -20,6 +20,7 @@ CURVED = SMOOTHING["kernel-curvature"]
 DISCOUNT = 0.9
 
 
+@pytest.mark.claim("TWIN-BLOCK")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_step(step):
     assert_step(step)
@@ -46,6 +47,7 @@ def test_mutants_fail(mutant):
     assert mutant.check_numerically(np.random.default_rng(0)) > 1e-3
 
 
+@pytest.mark.claim("TWIN-BLOCK")
 @pytest.mark.parametrize("pattern", [(0, 0), (0, 1), (1, 1)])
 def test_package_matrix_is_the_derived_one(pattern):
     rng = np.random.default_rng(3)
@@ -91,6 +93,7 @@ class Twins:
         )
 
 
+@pytest.mark.claim("TWIN-BLOCK")
 def test_first_order_on_real_twins():
     gaps = []
     for eta in (2.0**-9, 2.0**-10, 2.0**-11):
@@ -103,6 +106,7 @@ def test_first_order_on_real_twins():
     assert gaps[1] / gaps[2] == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.claim("TWIN-EQUAL")
 def test_equal_kernels_have_the_spectrum_of_one_critic():
     """Twins from one seed: every choice of the smaller target leaves the spectrum of A and of -G."""
     twins = Twins(seeds=(1, 1))
@@ -118,6 +122,7 @@ def test_equal_kernels_have_the_spectrum_of_one_critic():
         assert max(distances.min(0).values.max(), distances.min(1).values.max()) < 1e-7 * gram.norm()
 
 
+@pytest.mark.claim("TWIN-THRESHOLD")
 def test_unequal_kernels_can_move_the_threshold():
     """G_1 ≠ G_2 matters: two stable critics whose minimum is unstable."""
     grams, grams_next = (torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)), []

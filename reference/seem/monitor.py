@@ -19,6 +19,10 @@ from seem.operators import operator_of
 from seem.spectrum import alignment, motion
 
 
+LONGEST_PAUSE = 7
+"""Readings at most between two attempts in vain to certify the leading eigenvalue of a critic whose u decays."""
+
+
 @dataclass(frozen=True)
 class Glance:
     """What the monitor saw at one step.
@@ -79,7 +83,7 @@ class Monitor:
     """
 
     def __init__(
-        self, *, discount: float, lr: float, dense_share: float = 0.02, clock: Callable[[], float] = time.perf_counter
+        self, *, discount: float, lr: float, dense_share: float = 0.01, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         if not 0 <= dense_share <= 1:
             raise InputError(f"dense share {dense_share} is impossible: pass a number from 0 to 1")
@@ -87,6 +91,7 @@ class Monitor:
         self.begun, self.dense_seconds = clock(), 0.0
         self.dense_cost: dict[int, float] = {}
         self.previous: Leading | None = None
+        self.pause = self.waiting = 0
 
     def read(
         self,
@@ -125,7 +130,7 @@ class Monitor:
             step=step,
             rows=len(error),
             step_size=step_size,
-            leading=self._leading(matrix),
+            leading=self._leading(matrix, growing=growth > 1),
             rayleigh=rayleigh,
             growth=growth,
             alignment=alignment(critic, x, td_error),
@@ -134,14 +139,23 @@ class Monitor:
         )
         return replace(glance, seconds=self.clock() - begun)
 
-    def _leading(self, matrix: Tensor) -> Leading | None:
-        start = None if self.previous is None else self.previous.start
-        found = attempt(matrix.numpy(), start=start if start is not None and len(start) == len(matrix) else None)
+    def _leading(self, matrix: Tensor, *, growing: bool) -> Leading | None:
+        found = self._attempt(matrix, growing=growing)
         if found is None and self._can_afford_all(matrix):
             found, seconds = self._all(matrix)
             self.dense_cost[len(matrix)] = seconds
             self.dense_seconds += seconds
         self.previous = found or self.previous
+        return found
+
+    def _attempt(self, matrix: Tensor, *, growing: bool) -> Leading | None:
+        """Without all eigenvalues; after attempts in vain the next readings go without, save where u grows."""
+        if self.waiting and not growing:
+            self.waiting -= 1
+            return None
+        start = None if self.previous is None else self.previous.start
+        found = attempt(matrix.numpy(), start=start if start is not None and len(start) == len(matrix) else None)
+        self.pause = self.waiting = 0 if found else min(2 * self.pause + 1, LONGEST_PAUSE)
         return found
 
     def _can_afford_all(self, matrix: Tensor) -> bool:

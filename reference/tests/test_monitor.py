@@ -3,10 +3,13 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
+import seem.monitor
 from seem.errors import InputError
+from seem.leading import from_all_eigenvalues
 from seem.monitor import Monitor
 from seem.networks import Critic, MLPConfig
 from seem.spectrum import take_reading
@@ -94,6 +97,27 @@ def test_a_share_of_zero_never_computes_all():
     assert glance.leading is None
     assert glance.rate is None
     assert math.isfinite(glance.rayleigh)
+
+
+def test_attempts_in_vain_become_rarer_and_return_when_u_grows(monkeypatch):
+    tried = []
+    monkeypatch.setattr(seem.monitor, "attempt", lambda matrix, **_: tried.append(len(matrix)))
+    monitor, matrix = Monitor(discount=DISCOUNT, lr=LR, dense_share=0.0), torch.zeros(2, 2)
+    made = []
+    for growing in [False] * 30 + [True, True]:
+        before = len(tried)
+        monitor._leading(matrix, growing=growing)
+        made.append(len(tried) > before)
+    # One reading passes, then three, then always seven; none while u grows.
+    assert [step for step, attempted in enumerate(made) if attempted] == [0, 2, 6, 14, 22, 30, 31]
+
+
+def test_a_certificate_ends_the_pause(monkeypatch):
+    monitor, found = Monitor(discount=DISCOUNT, lr=LR, dense_share=0.0), from_all_eigenvalues(np.eye(2))
+    answers = iter([None, found, found])
+    monkeypatch.setattr(seem.monitor, "attempt", lambda matrix, **_: next(answers))
+    seen = [monitor._leading(torch.eye(2), growing=False) for _ in range(4)]
+    assert seen == [None, None, found, found]
 
 
 def test_a_start_of_another_size_is_forgotten():
