@@ -39,6 +39,13 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def claims(session: nox.Session) -> None:
+    """Compute the verdict of every claim; write the ledger, the report and the README's table."""
+    install(session, "test")
+    session.run("python", "-m", "claims.report", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time this project against what a user would pick instead; `nox -t peers` once before."""
     install(session, "test")

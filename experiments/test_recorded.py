@@ -93,6 +93,6 @@ def test_a_finished_study_is_copied_under_its_name_and_sealed(recorded, tmp_path
 
 def test_an_unfinished_study_is_refused_and_nothing_is_copied(recorded, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no results.json"):
+    with pytest.raises(InputError, match="holds no results"):
         record.main(record.Options(folders=(tmp_path / "empty",), recorded=recorded))
     assert not (recorded / "empty").exists()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
+from properties import margins
 from properties.subject import VARIABLE, load
 from properties.subject_report import from_properties, tables
 from seem.errors import InputError
@@ -44,6 +45,10 @@ def pytest_configure(config):
             load(critic)
         except InputError as error:
             pytest.exit(str(error), returncode=2)
+
+
+def pytest_runtest_teardown(item):
+    item.user_properties.extend(("margin", (label, share)) for label, share in margins.take().items())
 
 
 def pytest_ignore_collect(collection_path, config):

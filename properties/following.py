@@ -1,8 +1,8 @@
 """An agent against its slow transcription, update by update."""
 
 import torch
-from hypothesis import target
 
+from properties.margins import target_share
 from properties.slow_agents import SlowSAC, SlowTD3
 from properties.strategies.agents import AgentCase
 
@@ -26,5 +26,5 @@ def assert_follows(transcription: type[SlowTD3] | type[SlowSAC], case: AgentCase
         torch.testing.assert_close(values, torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(td_target, torch.from_numpy(slow_target), rtol=1e-12, atol=1e-12)
         misfits.append(slow.follow(agent, batch, slow_target))
-    target(max(misfits), label="misfit as a share of what rounding allows")
+    target_share(max(misfits), "misfit / rounding")
     assert max(misfits) <= 1, f"updates differ from the paper's by these multiples of rounding: {misfits}"

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from hypothesis import target
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from properties.margins import target_share
 from seem.networks import MLP
 from seem.ntk import Inputs, evaluate
 
@@ -72,7 +72,7 @@ def assert_within(*comparisons: tuple[Tensor, Tensor, Tensor]) -> None:
     for ratio, (actual, expected, _) in zip(largest, comparisons, strict=True):
         # Written so that NaN fails.
         assert ratio <= 1, f"off by {ratio} bounds: {actual} is not {expected}; all comparisons: {largest}"
-    target(max(largest), label="error / bound")
+    target_share(max(largest), "error / bound")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ RMSNorm of z is the first half of the LayerNorm of (z, -z), whose mean is 0.
 
 import numpy as np
 import torch
-from hypothesis import event, target
+from hypothesis import event
 
+from properties.margins import target_share
 from properties.oracles import sizes
 from seem.networks import MLP
 from seem.normalisation import parse
@@ -127,7 +128,7 @@ def assert_kernels_below(network: MLP, x0: torch.Tensor, direction: torch.Tensor
     """
     sizes, bound = np.abs(gram_along(network, x0, points)[0, 1:]), ntk_bound(network, x0, direction)
     ratio = float(sizes.max() / bound)
-    target(ratio, label="kernel / bound")
+    target_share(ratio, "kernel / bound")
     event("kernel / bound " + ("above a tenth" if ratio > 0.1 else "above a thousandth" if ratio > 1e-3 else "below"))
     slack = centring_slack(network, torch.cat((x0[None], points)))
     assert ratio <= 1 + slack, f"k = {sizes} on a ray with K = {bound}"
@@ -144,7 +145,7 @@ def assert_values_below(network: MLP, points: torch.Tensor) -> None:
         AssertionError: When a value is larger, by more than rounding.
     """
     values, bound = network(points).abs().max().item(), value_bound(network)
-    target(values / bound, label="value / bound")
+    target_share(values / bound, "value / bound")
     # The sums of a layer's outputs, each rounded.
     assert values <= bound * (1 + OPERATIONS * ROUNDING)
 

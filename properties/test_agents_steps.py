@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, target
+from hypothesis import given
 from hypothesis import strategies as st
 
+from properties.margins import target_share
 from properties.strategies.agents import (
     AgentCase,
     agent_cases,
@@ -47,7 +48,7 @@ def test_a_linear_critic_steps_by_twice_the_rate_over_the_rows(case):
     expected = linear_move(case, values - td_target, gram)
     # 1e-13: about a hundred roundings of numbers up to the values, their errors and the kernel's largest entry.
     slack = 1e-13 * float((1 + values.abs().max() + td_target.abs().max()) * (1 + gram.abs().max()))
-    target(float((moved - expected).abs().max()) / slack, label="difference as a share of rounding")
+    target_share(float((moved - expected).abs().max()) / slack, "difference / rounding")
     assert (moved - expected).abs().max() <= slack
 
 

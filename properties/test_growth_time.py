@@ -6,9 +6,10 @@ follow (test_growth_runs).
 """
 
 import pytest
-from hypothesis import given, target
+from hypothesis import given
 from hypothesis import strategies as st
 
+from properties.margins import target_share
 from seem.growth import DecayingStepLaw, HuberLaw, MomentumLaw, SGDLaw, WeightDecayLaw
 
 several = st.integers(2, 6)
@@ -20,7 +21,7 @@ SECOND_ORDER = 1.5
 def check_time(passed: float, worths: list[float], squares: list[float], total: float) -> None:
     """The law's time passes by the worth of the steps, up to second order and 40 roundings of ``total``."""
     error, bound = abs(passed - sum(worths)), SECOND_ORDER * sum(squares) + 1e-13 * total
-    target(error / bound, label="share of the bound")
+    target_share(error / bound, "error / bound")
     assert error <= bound, f"{len(worths)} steps are worth {sum(worths)}, the law says {passed}"
 
 
@@ -101,7 +102,7 @@ def test_momentum_is_late_by_its_lag(depth, beta, share, steps):
     passed = law.steps_to_blow_up(rate) - law.steps_to_blow_up(later)
     # Without the lag a step counts as 1 - share; with it the rest is of second order, with a coefficient below 2.
     error, bound = abs(steps - passed - lag), 3 * steps * (share * later / rate) ** 2 + 1e-12 / rate
-    target(error / bound, label="share of the bound")
+    target_share(error / bound, "error / bound")
     assert error <= bound
     assert lag > 0
 

@@ -209,9 +209,13 @@ def test_decay_holds_signs_at_the_largest_norm(decay, parameters, lr):
 
 
 @pytest.mark.claim("ADAMW")
-@given(depth=several, product=st.floats(1e-4, 0.05), beta2=st.floats(0.0, 0.9999))
-def test_adamw_is_steady_where_its_linearised_steps_contract(depth, product, beta2):
-    """Around the rest point: a ← a(1 + lr·w(a^k/√v - 1)), v ← β₂v + (1-β₂)a^(2k), k = 2L-1, a = 1."""
+@given(depth=several, product=st.floats(1e-4, 0.05), memory=st.floats(0.25, 4.0))
+def test_adamw_is_steady_where_its_linearised_steps_contract(depth, product, memory):
+    """Around the rest point: a ← a(1 + lr·w(a^k/√v - 1)), v ← β₂v + (1-β₂)a^(2k), k = 2L-1, a = 1.
+
+    1 - β₂ is drawn as a multiple of its threshold lr·w·(2L-2).
+    """
+    beta2 = max(0.0, 1 - memory * product * (2 * depth - 2))
     power = 2 * depth - 1
     ratio = product * np.array([(power - 1) - (1 - beta2) * power, -beta2])
     steps = np.array([[1 + ratio[0], ratio[1]], [(1 - beta2) * power, beta2]])

@@ -12,9 +12,10 @@ Hypotheses: as for LayerNorm, see `test_layernorm_bound`.
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, target
+from hypothesis import given
 from hypothesis import strategies as st
 
+from properties.margins import target_share
 from properties.ray_bounds import (
     OPERATIONS,
     ROUNDING,
@@ -122,7 +123,7 @@ def test_values_of_batchnorm_in_training_mode_are_bounded_by_the_number_of_rows(
     _, _, points = ray.draw()
     values = network.train()(points).abs().max().item()
     bound = value_bound(network, stretch=np.sqrt(len(points) - 1))
-    target(values / bound, label="value / bound")
+    target_share(values / bound, "value / bound")
     assert values <= bound * (1 + OPERATIONS * ROUNDING)
 
 

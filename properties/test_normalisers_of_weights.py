@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, target
+from hypothesis import given
 from torch.nn.utils.parametrize import is_parametrized
 
+from properties.margins import target_share
 from properties.oracles import sizes
 from properties.ray_bounds import OPERATIONS, ROUNDING, affine, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
@@ -146,7 +147,7 @@ def test_spectral_norm_bounds_the_slope_of_the_kernel(drawn):
     most = rate * (x0.norm() * points.norm(dim=1)).numpy()
     kernels = np.abs(gram_along(network, x0, points)[0, 1:])
     if most.min() > 0:
-        target(float((kernels / most).max()), label="kernel / bound")
+        target_share(float((kernels / most).max()), "kernel / bound")
     # Sums of a few hundred products of one sign of size.
     assert (kernels <= most * (1 + OPERATIONS * ROUNDING)).all(), f"{kernels} above {most}"
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import event, given, target
+from hypothesis import event, given
 from hypothesis import strategies as st
 
+from properties.margins import target_share
 from properties.strategies.networks import EVERY_KIND, Case
 from properties.strategies.problems import Problem, ProblemCase, problems, quartering
 from seem.networks import MLP, MLPConfig
@@ -27,7 +28,7 @@ def test_halving_the_step_quarters_the_residual(case):
     problem = case.draw()
     eta = problem.small_step()
     gap, bound = quartering(problem.errors, problem.matrix() @ problem.errors(0.0), eta)
-    target(gap / bound)
+    target_share(gap / bound, "residual / bound")
     assert gap <= bound, f"residual(η) - 4·residual(η/2) is {gap:.3g}, at most {bound:.3g} if of second order"
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import event, given, target
+from hypothesis import event, given
 from hypothesis import strategies as st
 
+from properties.margins import target_share
 from properties.strategies.networks import EVERY_KIND, Case
 from properties.strategies.problems import STEPS, Problem, ProblemCase, problems, quartering
 from seem.networks import MLP, MLPConfig
@@ -36,7 +37,7 @@ def test_moving_actions_add_their_own_first_order_term(case, seed):
     problem = with_motion(case.draw(), seed)
     first_order = problem.matrix() @ problem.errors(0.0) + excess(problem)
     gap, bound = quartering(problem.errors, first_order, problem.small_step())
-    target(gap / bound)
+    target_share(gap / bound, "residual / bound")
     assert gap <= bound, f"residual(η) - 4·residual(η/2) is {gap:.3g}, at most {bound:.3g} if of second order"
 
 
@@ -63,7 +64,7 @@ def test_the_best_of_several_actions_counts_as_fixed(case, others, seed):
     eta = next(eta for eta in etas if all(torch.equal(best_of(problem, candidates, k * eta / 2), best) for k in STEPS))
     first_order = problem.matrix() @ problem.errors(0.0)
     gap, bound = quartering(lambda eta: greedy_errors(problem, candidates, eta), first_order, eta)
-    target(gap / bound)
+    target_share(gap / bound, "residual / bound")
     assert gap <= bound
 
 

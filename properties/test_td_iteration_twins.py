@@ -6,8 +6,9 @@ parameters tie everywhere and for ever, which is harmless.
 
 import pytest
 import torch
-from hypothesis import event, given, target
+from hypothesis import event, given
 
+from properties.margins import target_share
 from properties.strategies.networks import EVERY_KIND, Case
 from properties.strategies.problems import Problem, ProblemCase, problems, quartering
 from seem.networks import MLP, MLPConfig
@@ -22,7 +23,7 @@ def test_halving_the_step_quarters_the_residual_of_both(case):
     share = problem.first_is_smaller.mean().item()
     event(f"the first is smaller: {'everywhere' if share == 1 else 'nowhere' if share == 0 else 'in part'}")
     gap, bound = quartering(problem.errors, problem.matrix() @ problem.errors(0.0), problem.small_step())
-    target(gap / bound)
+    target_share(gap / bound, "residual / bound")
     assert gap <= bound, f"residual(η) - 4·residual(η/2) is {gap:.3g}, at most {bound:.3g} if of second order"
 
 

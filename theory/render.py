@@ -113,20 +113,27 @@ def _derivation(number: str, derivation: Derivation) -> Iterator[str]:
     yield "</ol>"
 
 
-def page() -> str:
-    """The whole document."""
+def parts() -> tuple[list[str], list[str]]:
+    """Entries of the table of contents, and the chapters, as HTML; a chapter has the id ``derives-MODULE``."""
     contents, body = [], []
     for chapter, module in enumerate(modules(), 1):
         head, *paragraphs = (module.__doc__ or module.__name__).split("\n\n")
         title = f"{chapter} {_prose(head.rstrip('.'))}"
-        contents.append(f'<li><a href="#c{chapter}">{title}</a><ul>')
-        body.append(f'<h2 id="c{chapter}">{title}</h2>')
+        anchor = f"derives-{module.__name__.rpartition('.')[2]}"
+        contents.append(f'<li><a href="#{anchor}">{title}</a><ul>')
+        body.append(f'<h2 id="{anchor}">{title}</h2>')
         body.extend(f"<p>{_prose(paragraph)}</p>" for paragraph in paragraphs)
         for index, derivation in enumerate(module.DERIVATIONS, 1):
             number = f"{chapter}.{index}"
             contents.append(f'<li><a href="#d{number}">{number} {html.escape(derivation.title)}</a></li>')
             body.extend(_derivation(number, derivation))
         contents.append("</ul></li>")
+    return contents, body
+
+
+def page() -> str:
+    """The whole document."""
+    contents, body = parts()
     start = f'{HEAD}<body><h1>Derivations</h1><p>{ABOUT}</p><nav aria-label="Contents"><ul>'
     return "\n".join([start, *contents, "</ul></nav>", *body, "</body></html>\n"])
 

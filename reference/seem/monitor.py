@@ -18,7 +18,6 @@ from seem.ntk import Inputs
 from seem.operators import operator_of
 from seem.spectrum import alignment, motion
 
-
 LONGEST_PAUSE = 7
 """Readings at most between two attempts in vain to certify the leading eigenvalue of a critic whose u decays."""
 

@@ -1,0 +1,150 @@
+"""The pytest plugin: `@pytest.mark.claim("ID")`, outcomes of marked tests, and a ledger that is up to date.
+
+Nothing is collected with a ledger that does not hang together or that tests and claims read differently. After a run
+the verdicts that it decides must be those of the committed ledger.json, else the session fails: `nox -s claims` makes
+it anew.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claims.evidence import RECORDED, Evidence, fingerprint, read_records, write_outcomes
+from claims.ledger import CLAIMS, REFERENCES, Ledger, LedgerError, check_bindings, read_ledger
+from claims.verdicts import VERIFIED, compute
+
+LEDGER = "claims/ledger.json"
+"""The committed verdicts, below the root of a repository."""
+PROPERTY, MARGIN = "claims", "margin"
+"""Names of what marked tests report: the claims they bear on, and label and share of a bound that they met."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("claims")
+    group.addoption("--claim", metavar="ID", help="run only the tests that bear on this claim")
+    group.addoption("--claim-outcomes", metavar="FILE", type=Path, help="write the outcomes of marked tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    root, out = config.rootpath, config.getoption("--claim-outcomes")
+    try:
+        ledger = read_ledger(root / CLAIMS, root / REFERENCES)
+        check_bindings(ledger, root)
+        committed = read_committed(root / LEDGER)
+        made_from = fingerprint(root) if out else ""
+    except LedgerError as error:
+        raise pytest.UsageError(str(error)) from None
+    if (chosen := config.getoption("--claim")) and chosen not in ledger.claims:
+        raise pytest.UsageError(f"there is no claim {chosen!r}: choose an id of claims/claims.toml")
+    config.pluginmanager.register(Recorder(root, ledger, committed, out, made_from))
+
+
+def read_committed(path: Path) -> dict[str, str]:
+    """The verdicts of the committed ledger, by claim; none when there is no such file yet.
+
+    Raises:
+        LedgerError: When a claim is green there whose premises are not.
+    """
+    if not path.exists():
+        return {}
+    rows = {row["id"]: row for row in json.loads(path.read_text(encoding="utf-8"))["claims"]}
+    for row in rows.values():
+        weak = [name for name in row["uses"] if name not in rows or rows[name]["verdict"] not in VERIFIED]
+        if row["verdict"] in VERIFIED and weak:
+            raise LedgerError(
+                f"{path.name} says that {row['id']} is {row['verdict']}, but its premise {weak[0]} is not: "
+                "run `nox -s claims`, which computes verdicts"
+            )
+    return {name: row["verdict"] for name, row in rows.items()}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if ids := _claims(item):
+            item.user_properties.append((PROPERTY, ids))
+    if chosen := config.getoption("--claim"):
+        config.hook.pytest_deselected(items=[item for item in items if chosen not in _claims(item)])
+        items[:] = [item for item in items if chosen in _claims(item)]
+
+
+def _claims(item: pytest.Item) -> list[str]:
+    return [name for marker in item.iter_markers("claim") for name in marker.args]
+
+
+class Recorder:
+    """Collects the outcomes of marked tests in the process that controls the run.
+
+    Args:
+        root: The root of the repository.
+        ledger: What is claimed.
+        committed: Verdicts of the committed ledger.
+        out: Where to write the outcomes, or None.
+        made_from: Fingerprint of what they are made from.
+    """
+
+    def __init__(self, root: Path, ledger: Ledger, committed: dict[str, str], out: Path | None, made_from: str) -> None:
+        self.root, self.ledger, self.committed, self.out, self.made_from = root, ledger, committed, out, made_from
+        self.found: dict[str, Evidence] = {}
+        self.cases: dict[str, set[str]] = {}
+        self.changed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = list(report.user_properties)
+        if not any(name == PROPERTY for name, _ in properties):
+            return
+        name = report.nodeid.partition("[")[0]
+        evidence = self.found.setdefault(name, Evidence(name, "skipped", cases=0))
+        self.cases.setdefault(name, set()).add(report.nodeid)
+        evidence.cases = len(self.cases[name])
+        if report.failed:
+            evidence.outcome, evidence.detail = "failed", _summary(report)
+        elif report.skipped and evidence.outcome == "skipped":
+            evidence.detail = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "skipped"
+        elif report.when == "call" and report.passed and evidence.outcome == "skipped":
+            evidence.outcome, evidence.detail = "passed", ""
+        for key, value in properties:
+            if key == MARGIN and report.when == "teardown":
+                label, share = value
+                evidence.margins[label] = max(share, evidence.margins.get(label, 0.0))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.out is not None:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            write_outcomes(self.out, dict(sorted(self.found.items())), self.made_from)
+        self.changed = list(self.stale())
+        if self.changed and self.out is None and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def stale(self) -> Iterator[str]:
+        """Claims whose verdict, all their tests having run, is not the committed one."""
+        run = {name for name, evidence in self.found.items() if evidence.outcome != "skipped"}
+        decided = [
+            claim.id
+            for claim in self.ledger.claims.values()
+            if any("::" in name for name in claim.evidence)
+            and all(name in run for name in claim.evidence if "::" in name)
+        ]
+        if not decided:
+            return
+        rows = compute(self.ledger, self.found | read_records(self.ledger, self.root / RECORDED))
+        for name in decided:
+            row, before = rows[name], self.committed.get(name, "not there")
+            premises_ran = all(used in decided for used in row.claim.uses)
+            if row.verdict != before and (premises_ran or row.broken or not row.reason.startswith("it uses")):
+                yield f"{name} is {row.verdict} ({row.reason}), in the ledger it is {before}"
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        if self.changed:
+            terminalreporter.section("claims whose verdict changed: `nox -s claims` writes the ledger anew", red=True)
+            for line in self.changed:
+                terminalreporter.write_line(line)
+
+
+def _summary(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message.splitlines() or ["no message"])[0] if crash else str(report.longrepr).splitlines()[-1]

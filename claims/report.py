@@ -1,0 +1,153 @@
+"""Compute every verdict and write the ledger, the report and the README's table.
+
+    python -m claims.report
+
+Reads the outcomes of the last `nox -s claims` where nothing has changed since, else runs all marked tests first.
+"""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from claims.evidence import Evidence, fingerprint, read_outcomes, read_records
+from claims.ledger import ROOT, Ledger, LedgerError, check_bindings, read_ledger
+from claims.page import page
+from claims.plugin import LEDGER
+from claims.verdicts import VERDICTS, Row, compute
+from seem.config import versions
+from seem.errors import InputError, run_command
+from seem.records import write_atomically
+
+OUT = ROOT
+README, PAGE = ROOT / "README.md", Path(__file__).with_name("report.html")
+BEGIN, END = "<!-- claims: written by `nox -s claims`, not by hand -->", "<!-- end of claims -->"
+MARKS = {"verified": "✔", "verified under assumptions": "✔", "open": "?", "refuted": "✘"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Command line.
+
+    Attributes:
+        outcomes: Where the outcomes of the tests are kept.
+        rerun: Run the tests even where their outcomes are fresh.
+    """
+
+    outcomes: Path = ROOT / "runs" / "claims" / "outcomes.json"
+    rerun: bool = False
+
+
+def gather(options: Options, ledger: Ledger) -> dict[str, Evidence]:
+    """Outcomes of all tests that claims name, fresh, and the verdicts of recorded runs.
+
+    Raises:
+        LedgerError: When the tests cannot be run.
+    """
+    try:
+        made_from, outcomes = read_outcomes(options.outcomes)
+    except LedgerError:
+        made_from, outcomes = "", {}
+    if options.rerun or made_from != fingerprint():
+        options.outcomes.unlink(missing_ok=True)
+        run_tests(options.outcomes)
+        _, outcomes = read_outcomes(options.outcomes)
+    return outcomes | read_records(ledger)
+
+
+def run_tests(out: Path) -> None:
+    """Run every marked test and write the outcomes."""
+    command = [sys.executable, "-m", "pytest", "-n", "auto", "-q", "-m", "claim", "--claim-outcomes", str(out)]
+    subprocess.run(command, cwd=ROOT, check=False)  # noqa: S603 - the exit status says less than the outcomes
+
+
+def as_ledger(ledger: Ledger, rows: Iterable[Row]) -> dict[str, Any]:
+    """What ledger.json holds: the ledger with its verdicts."""
+    rows = list(rows)
+    counted = Counter(row.verdict for row in rows)
+    return {
+        "counts": {verdict: counted[verdict] for verdict in VERDICTS},
+        "environment": versions(),
+        "claims": [
+            asdict(row.claim)
+            | {"verdict": row.verdict, "reason": row.reason, "broken": row.broken}
+            | {"evidence": [asdict(item) for item in row.evidence]}
+            for row in rows
+        ],
+        "assumptions": [asdict(assumption) for assumption in ledger.assumptions.values()],
+        "deviations": [asdict(deviation) for deviation in ledger.deviations],
+        "references": dict(ledger.references),
+    }
+
+
+def markdown(ledger: dict[str, Any]) -> str:
+    """The README's table: what is false or open in view, what is verified folded away."""
+    counts = ", ".join(f"{ledger['counts'][verdict]} {verdict}" for verdict in VERDICTS)
+    lines = [f"{len(ledger['claims'])} claims: {counts}.", ""]
+    groups: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for claim in ledger["claims"]:
+        groups[claim["verdict"].startswith("verified")].append(claim)
+    groups[False].sort(key=lambda claim: VERDICTS.index(claim["verdict"]))
+    lines += _rows(groups[False])
+    lines += ["", f"<details><summary>The {len(groups[True])} that are verified</summary>", ""]
+    lines += [*_rows(groups[True]), "", "</details>"]
+    return "\n".join(lines)
+
+
+def _rows(claims: list[dict[str, Any]]) -> list[str]:
+    lines = ["| claim | verdict | id |", "|---|---|---|"]
+    for claim in claims:
+        verdict = "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
+        verdict = "**evidence broken**" if claim["broken"] else verdict
+        lines.append(f"| {claim['statement'].replace('|', chr(92) + '|')} | {verdict} | `{claim['id']}` |")
+    return lines
+
+
+def with_table(readme: str, table: str) -> str:
+    """The README with its table replaced.
+
+    Raises:
+        LedgerError: When it has no place for one.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise LedgerError(f"README.md has no place for the claims: put the lines {BEGIN!r} and {END!r} there")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def main(options: Options) -> int:
+    """Compute, write, and print the counts.
+
+    Returns:
+        The exit status: 1 when evidence is broken; refuted claims are results.
+    """
+    try:
+        ledger = read_ledger()
+        check_bindings(ledger)
+        rows = compute(ledger, gather(options, ledger))
+        written = as_ledger(ledger, rows.values())
+        readme = with_table(README.read_text(encoding="utf-8"), markdown(written))
+    except LedgerError as error:
+        raise InputError(str(error)) from None
+    content = json.dumps(written, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(OUT / LEDGER, content)
+    write_atomically(PAGE, page(json.loads(content), MARKS))
+    write_atomically(README, readme)
+    print(f"{len(rows)} claims: {', '.join(f'{count} {verdict}' for verdict, count in written['counts'].items())}")
+    for row in rows.values():
+        if row.broken or row.verdict in ("refuted", "open"):
+            print(f"{'BROKEN' if row.broken else row.verdict.upper():8} {row.claim.id}: {row.claim.statement}")
+            print(f"         {row.reason}")
+    print(f"written: {OUT / LEDGER}, {PAGE}, {README}")
+    return int(any(row.broken for row in rows.values()))
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(tyro.cli(Options)))

@@ -1,0 +1,85 @@
+"""The ledger refuses what cannot be trusted, in one sentence that names the remedy."""
+
+import re
+
+import pytest
+
+from claims.ledger import CLAIMS, GRADES, REFERENCES, LedgerError, check_bindings, premises, read_ledger
+from seem import __version__
+
+
+def read(repository):
+    ledger = read_ledger(repository.path(CLAIMS), repository.path(REFERENCES))
+    check_bindings(ledger, repository.root)
+    return ledger
+
+
+def test_the_ledger_of_the_project_hangs_together():
+    ledger = read_ledger()
+    check_bindings(ledger)
+    assert len(ledger.claims) >= 50
+    assert {claim.grade for claim in ledger.claims.values()} == set(GRADES)
+
+
+def test_a_whole_ledger_is_read(repository):
+    ledger = read(repository)
+    assert list(ledger.claims) == ["SUM", "SUM-LARGE", "SUM-ODD"]
+    assert premises("SUM-LARGE", ledger) == {"SUM"}
+    assert ledger.claims["SUM-LARGE"].cites == ("yue2023",)
+    assert ledger.references["yue2023"].startswith("@inproceedings{yue2023,")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('id = "SUM"\n', 'id = "SUM"\nverdict = "verified"\n', "typed verdict"),
+        ('id = "SUM"\n', 'id = "SUM"\nweight = 3\n', "unknown key 'weight'"),
+        ('id = "SUM"\n', "", "claim '?' lacks a key"),
+        ('id = "SUM-ODD"\n', 'id = "SUM"\n', "stands twice"),
+        ('grade = "printed"', 'grade = "rumoured"', "has the grade 'rumoured'"),
+        ('uses = ["SUM"]', 'uses = ["PRODUCT"]', "uses 'PRODUCT', which is not defined"),
+        ('uses = ["SUM"]', 'uses = ["SUM-LARGE"]', "rests on itself"),
+        ('assumptions = ["small"]', 'assumptions = ["tiny"]', "assumptions 'tiny', which is not defined"),
+        ('assumptions = ["small"]\n', "", "no claim makes the assumption 'small'"),
+        ('supports = ["theory/test_sum.py::test_sum"]\n', "", "'SUM' has no evidence"),
+        ('["theory/test_sum.py::test_sum"]', '["theory/test_sum.py::test_gone"]', "does not exist"),
+        ('["theory/test_sum.py::test_sum"]', '["theory/test_gone.py::test_sum"]', "does not exist"),
+        ('["theory/test_sum.py::test_sum"]', '["theory/test_sum.py::test_large"]', "does not carry"),
+        (
+            '["theory/test_sum.py::test_sum"]',
+            '["theory/test_sum.py::test_sum", "theory/test_sum.py::test_sum"]',
+            "names the same evidence twice",
+        ),
+        ('id = "SUM"\n', 'id = "SUM"\nderivation = "sums"\n', "derived in theory/sums.py, which does not exist"),
+        ("[[deviation]]", "[[remark]]", "has a table 'remark'"),
+        ('statement = "One', 'statement = One', "cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_ledger_that_does_not_hang_together_is_refused(repository, old, new, message):
+    repository.edit(CLAIMS, old, new)
+    with pytest.raises(LedgerError, match=re.escape(message)):
+        read(repository)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('claim("SUM")', 'claim("SUM", "PRODUCT")', "marked with 'PRODUCT', which the ledger does not know"),
+        ('claim("SUM")', 'claim("SUM", "SUM-ODD")', "marked with 'SUM-ODD', which does not name it"),
+        ('@pytest.mark.claim("SUM")\n', "", 'does not carry @pytest.mark.claim("SUM")'),
+    ],
+)
+def test_a_marker_that_the_ledger_does_not_answer_is_refused(repository, old, new, message):
+    repository.edit("theory/test_sum.py", old, new)
+    with pytest.raises(LedgerError, match=re.escape(message)):
+        read(repository)
+
+
+def test_a_missing_ledger_is_refused(repository):
+    repository.path(CLAIMS).unlink()
+    with pytest.raises(LedgerError, match="restore it"):
+        read(repository)
+
+
+def test_the_project_cites_itself_by_its_version():
+    assert f"version = {{{__version__}}}" in read_ledger().references["seemverify"]

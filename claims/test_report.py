@@ -1,0 +1,193 @@
+"""The report, the README's table and the ledger are those of the evidence, and the page works in a browser."""
+
+import copy
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from claims import report
+from claims.evidence import Evidence, fingerprint, read_records, write_outcomes
+from claims.ledger import RECORD, ROOT, LedgerError, read_ledger
+from claims.page import page
+from claims.plugin import LEDGER
+from claims.verdicts import VERDICTS, compute
+
+WRITTEN = json.loads((ROOT / LEDGER).read_text(encoding="utf-8"))
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+STALE = "run `nox -s claims` and commit what it writes"
+in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+
+
+def kept_outcomes() -> dict[str, Evidence]:
+    """The evidence as the committed ledger has it."""
+    return {item["name"]: Evidence(**item) for row in WRITTEN["claims"] for item in row["evidence"]}
+
+
+def test_the_committed_ledger_is_that_of_the_claims_and_the_records():
+    ledger = read_ledger()
+    tests = {name: item for name, item in kept_outcomes().items() if not name.startswith(RECORD)}
+    rows = compute(ledger, tests | read_records(ledger))
+    expected = report.as_ledger(ledger, rows.values()) | {"environment": WRITTEN["environment"]}
+    assert json.loads(json.dumps(expected)) == WRITTEN, STALE
+
+
+def test_no_claim_is_unbound_and_every_piece_of_evidence_was_looked_at():
+    assert not [name for name, item in kept_outcomes().items() if item.outcome in ("skipped", "broken")]
+
+
+def test_the_readme_holds_the_table_of_the_ledger():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.with_table(readme, report.markdown(WRITTEN)) == readme, STALE
+
+
+def without_images(text: str) -> str:
+    """Other versions of the image library shrink figures to other bytes."""
+    return re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+
+
+@pytest.fixture(scope="module")
+def fresh() -> str:
+    """The page, made now."""
+    return page(WRITTEN, report.MARKS)
+
+
+def test_the_committed_page_is_that_of_the_ledger(fresh):
+    assert without_images(report.PAGE.read_text(encoding="utf-8")) == without_images(fresh), STALE
+
+
+class Links(html.parser.HTMLParser):
+    """Ids, and where links and images lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.leads: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.leads += [found[key] for key in ("href", "src") if key in found]
+
+
+def test_the_page_loads_nothing_and_every_link_leads_somewhere(fresh):
+    links = Links()
+    links.feed(fresh)
+    assert len(links.ids) == len(set(links.ids))
+    inner = {lead[1:] for lead in links.leads if lead.startswith("#")}
+    assert inner <= set(links.ids)
+    assert all(lead.startswith(("#", "data:image/png;base64,")) for lead in links.leads)
+
+
+def test_broken_evidence_is_red_in_the_page_and_in_the_table():
+    changed = copy.deepcopy(WRITTEN)
+    changed["claims"][0]["broken"] = "theory/test_homogeneity.py::test_step failed"
+    name = changed["claims"][0]["id"]
+    assert f'<details class="claim broken" id="{name}"' in page(changed, report.MARKS)
+    assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
+
+
+def test_a_readme_without_a_place_is_refused():
+    with pytest.raises(LedgerError, match="no place for the claims"):
+        report.with_table("# Title\n", "table")
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """Somewhere else to write to."""
+    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    (tmp_path / "claims").mkdir()
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "PAGE", tmp_path / "report.html")
+    monkeypatch.setattr(report, "OUT", tmp_path)
+    return tmp_path
+
+
+def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeypatch):
+    tests = {name: item for name, item in kept_outcomes().items() if not name.startswith(RECORD)}
+    write_outcomes(outputs / "outcomes.json", tests, fingerprint())
+    monkeypatch.setattr(report, "run_tests", lambda _: pytest.fail("tests ran though outcomes are fresh"))
+    monkeypatch.setattr(report, "page", lambda *_: "")
+    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 0
+    counts = ", ".join(f"{WRITTEN['counts'][verdict]} {verdict}" for verdict in VERDICTS)
+    assert capsys.readouterr().out.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
+    assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
+
+
+def test_a_failed_test_is_printed_as_broken_and_gives_status_one(outputs, capsys, monkeypatch):
+    tests = {name: item for name, item in kept_outcomes().items() if not name.startswith(RECORD)}
+    broken = next(iter(tests.values()))
+    broken.outcome, broken.detail = "failed", "assert 1 == 2"
+    write_outcomes(outputs / "outcomes.json", tests, fingerprint())
+    monkeypatch.setattr(report, "page", lambda *_: "")
+    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 1
+    printed = capsys.readouterr().out
+    assert "BROKEN" in printed
+    assert f"{broken.name} failed: assert 1 == 2" in printed
+
+
+def browse(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={file.parent / 'profile'}", "--virtual-time-budget=2000", *options, file.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+@in_a_browser
+@pytest.mark.parametrize(("width", "height"), [(1280, 1600), (400, 1600)], ids=["desktop", "phone"])
+def test_the_page_draws_without_an_error_and_fits_its_width(tmp_path, width, height):
+    probe = "document.title = String(document.documentElement.scrollWidth - innerWidth);"
+    file = tmp_path / "report.html"
+    text = report.PAGE.read_text(encoding="utf-8")
+    file.write_text(text.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    screenshot = tmp_path / "screenshot.png"
+    done = browse(file, f"--window-size={width},{height}", f"--screenshot={screenshot}")
+    assert "CONSOLE" not in done.stderr
+    assert screenshot.stat().st_size > 20_000
+    # Chromium's windows are 500 pixels wide at least without a screenshot: only the desktop's width can be asked.
+    if width > 500:
+        dumped = browse(file, f"--window-size={width},{height}", "--dump-dom").stdout
+        assert re.search(r"<title>(-?\d+)</title>", dumped)[1] in ("0", "-0")
+
+
+@in_a_browser
+def test_the_filters_show_what_they_say(tmp_path):
+    probe = """
+        const shown = () => claims.filter((claim) => !claim.hidden).map((claim) => claim.id);
+        const found = {all: shown().length};
+        const boxes = {};
+        for (const box of document.querySelectorAll("[name=verdict]")) boxes[box.value] = box;
+        boxes["refuted"].click();
+        found.without_refuted = shown().length;
+        for (const name of ["open", "verified", "verified under assumptions"]) boxes[name].click();
+        found.none = shown().length;
+        boxes["refuted"].click();
+        found.refuted = shown().length;
+        document.getElementById("text").value = "BAIRD";
+        filter.dispatchEvent(new Event("input"));
+        found.words = shown();
+        found.said = document.getElementById("shown").textContent;
+        document.title = JSON.stringify(found);
+    """
+    file = tmp_path / "report.html"
+    text = report.PAGE.read_text(encoding="utf-8")
+    file.write_text(text.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", browse(file, "--dump-dom").stdout)[1]))
+    total, refuted = len(WRITTEN["claims"]), WRITTEN["counts"]["refuted"]
+    expected = [
+        row["id"]
+        for row in WRITTEN["claims"]
+        if row["verdict"] == "refuted"
+        and "baird" in " ".join((row["id"], row["statement"], row["source"], row["reason"])).lower()
+    ]
+    assert (found["all"], found["without_refuted"], found["none"], found["refuted"]) == (
+        total,
+        total - refuted,
+        0,
+        refuted,
+    )
+    assert sorted(found["words"]) == sorted(expected)
+    assert found["said"] == f"{len(expected)} of {total} shown"
