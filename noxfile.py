@@ -95,6 +95,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings as errors."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+    session.log("the first page is docs/_build/html/index.html")
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """Run both commands of the README, word for word, in a fresh clone."""
     session.install("-c", "constraints.txt", "pytest")

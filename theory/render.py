@@ -105,8 +105,8 @@ def _step(number: str, step: Step) -> Iterator[str]:
     yield "</li>"
 
 
-def _derivation(number: str, derivation: Derivation) -> Iterator[str]:
-    yield f'<h3 id="d{number}">{number} {html.escape(derivation.title)}</h3>'
+def steps(number: str, derivation: Derivation) -> Iterator[str]:
+    """What stands below a derivation's heading, as HTML: its source and its steps."""
     yield f'<p class="source">Source: {html.escape(derivation.source)}.</p><ol class="steps">'
     for index, step in enumerate(derivation.steps, 1):
         yield from _step(f"{number}.{index}", step)
@@ -126,7 +126,8 @@ def parts() -> tuple[list[str], list[str]]:
         for index, derivation in enumerate(module.DERIVATIONS, 1):
             number = f"{chapter}.{index}"
             contents.append(f'<li><a href="#d{number}">{number} {html.escape(derivation.title)}</a></li>')
-            body.extend(_derivation(number, derivation))
+            body.append(f'<h3 id="d{number}">{number} {html.escape(derivation.title)}</h3>')
+            body.extend(steps(number, derivation))
         contents.append("</ul></li>")
     return contents, body
 

@@ -1,0 +1,65 @@
+"""Sphinx configuration: the pages are Markdown, the formulas MathML, which browsers draw without loading anything."""
+
+import re
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(DOCS), str(ROOT), str(ROOT / "experiments")]
+
+from docutils import nodes
+from generate import write_pages
+from latex2mathml.converter import convert
+
+import seem
+from theory.render import formula
+
+write_pages(DOCS / "_generated")
+
+project, author, project_copyright = "SEEM-verify", "The SEEM-verify authors", "The SEEM-verify authors"
+release = version = seem.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+OPTIONAL = {"claims.*": DOCS / "claims.md", "benchmarks.*": ROOT / "benchmarks" / "RESULTS.md"}
+"""Pages in the contents that are left out where what they show is not there."""
+exclude_patterns = ["_build", "_generated/expected_results.md", *(p for p in OPTIONAL if not OPTIONAL[p].exists())]
+suppress_warnings = ["toc.excluded"]
+
+html_theme = "furo"
+html_title = f"SEEM-verify {release}"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_math_renderer = "mathml"
+html_show_sphinx = False
+
+myst_heading_anchors = 3
+default_role = "py:obj"
+python_maximum_signature_line_length = 88
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True  # an attribute is described once, by its class
+napoleon_attr_annotations = False  # jaxtyping's shapes are no reStructuredText
+napoleon_use_rtype = False
+
+
+def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
+    """In our docstrings |Q| is an absolute value; to docutils it would be a substitution."""
+    text = re.sub(r"(``.+?``|`[^`]*`)|(?<!\\)\|", lambda found: found[1] or r"\|", "\n".join(lines), flags=re.DOTALL)
+    lines[:] = text.split("\n")
+
+
+def inline_math(translator, node: nodes.math) -> None:
+    """A formula in a line."""
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_math(translator, node: nodes.math_block) -> None:
+    """A formula on lines of its own, as in the derivations."""
+    translator.body.append(f'<div class="formula">{formula(node.astext())}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app) -> None:
+    """What Sphinx calls first."""
+    app.connect("autodoc-process-docstring", escape_bars)
+    app.add_html_math_renderer("mathml", (inline_math, None), (displayed_math, None))
