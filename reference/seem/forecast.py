@@ -70,7 +70,7 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
     Returns:
         The forecast; without one, crash_step is infinity and reason says why.
 
-    Source: theory.md section 3 items 1 and 12 (derived).
+    Source: derived (theory/sgd_growth.py for the law, theory/discrete_time.py for both ways to blow up).
     """
     latest = [history[-1] for history in histories if history and history[-1].step == step]
     if not latest:
@@ -154,7 +154,7 @@ def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
         "self-excitation" when a mode with Re λ > 0 grows fastest, "overshoot" when it is one with
         Re λ ≤ 0 whose |1 + ηλ| exceeds 1, "unexplained" when neither grew.
 
-    Source: theory.md section 3 item 12 (derived).
+    Source: derived (theory/discrete_time.py).
     """
     gains: dict[int, tuple[float, float]] = {}
     for history in histories:
