@@ -32,6 +32,7 @@ html_css_files = ["docs.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False
 
+smartquotes = False  # --seeds is an option
 myst_heading_anchors = 3
 default_role = "py:obj"
 python_maximum_signature_line_length = 88

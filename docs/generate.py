@@ -42,14 +42,15 @@ def write(path: Path, lines: list[str]) -> None:
 def theorem(chapter: int, module: ModuleType) -> list[str]:
     """The page of one theory module."""
     head, *paragraphs = (module.__doc__ or module.__name__).split("\n\n")
-    lines = [f"# {markdown(head.rstrip('.'))}", ""]
+    lines = [f"# {chapter} {markdown(head.rstrip('.'))}", ""]
     for paragraph in paragraphs:
         lines += [markdown(paragraph), ""]
     name = module.__name__.rpartition(".")[2]
-    lines += [f"In the code: `theory/{name}.py`; its test, `theory/test_{name}.py`, compares it with `seem`.", ""]
+    lines += [f"In the code: `theory/{name}.py`; the tests beside it check every step.", ""]
     for index, derivation in enumerate(module.DERIVATIONS, 1):
         number = f"{chapter}.{index}"
-        lines += [f"## {markdown(derivation.title)}", "", "```{raw} html", *render.steps(number, derivation), "```", ""]
+        lines += [f"## {number} {markdown(derivation.title)}", ""]
+        lines += ["```{raw} html", *render.steps(number, derivation), "```", ""]
     return lines
 
 
