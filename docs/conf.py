@@ -42,10 +42,17 @@ napoleon_attr_annotations = False  # jaxtyping's shapes are no reStructuredText
 napoleon_use_rtype = False
 
 
-def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
-    """In our docstrings |Q| is an absolute value; to docutils it would be a substitution."""
+def prepare(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings as they are meant: |Q| is an absolute value, no substitution, and a constant's words are no type."""
     text = re.sub(r"(``.+?``|`[^`]*`)|(?<!\\)\|", lambda found: found[1] or r"\|", "\n".join(lines), flags=re.DOTALL)
-    lines[:] = text.split("\n")
+    # napoleon takes what stands before a colon in an attribute's first line for its type.
+    lines[:] = [""] * (what in ("data", "attribute")) + text.split("\n")
+
+
+def draw_dashes(app, doctree: nodes.document) -> None:
+    """The one dash that Sphinx writes itself, between a parameter and what it is."""
+    for text in list(doctree.findall(lambda node: isinstance(node, nodes.Text) and node == " -- ")):
+        text.parent.replace(text, nodes.Text(" – "))
 
 
 def inline_math(translator, node: nodes.math) -> None:
@@ -62,5 +69,6 @@ def displayed_math(translator, node: nodes.math_block) -> None:
 
 def setup(app) -> None:
     """What Sphinx calls first."""
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
+    app.connect("doctree-read", draw_dashes)
     app.add_html_math_renderer("mathml", (inline_math, None), (displayed_math, None))

@@ -71,16 +71,10 @@ def _parts(text: str) -> Iterator[str]:
 
 def expected(findings: list[Finding]) -> list[str]:
     """The table of commands with their times and verdicts, from the recorded runs."""
-    lines = ["| study | command | took | expected verdicts | record |", "|---|---|---|---|---|"]
+    lines = ["| record | command | took | expected verdicts |", "|---|---|---|---|"]
     for finding in findings:
         verdicts = [claim["verdict"] for claim in finding.claims]
         counts = ", ".join(f"{verdicts.count(word)} {word}" for word in ORDER if word in verdicts)
-        cells = (
-            finding.title,
-            f"`{finding.command}`",
-            finding.took,
-            counts,
-            f"`experiments/recorded/{finding.folder}/`",
-        )
+        cells = (f"`{finding.folder}/`", f"`{finding.command}`", finding.took, counts)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
