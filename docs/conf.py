@@ -41,12 +41,26 @@ napoleon_use_ivar = True  # an attribute is described once, by its class
 napoleon_attr_annotations = False  # jaxtyping's shapes are no reStructuredText
 napoleon_use_rtype = False
 
+COLON = "\ue000"
+"""Stands for a colon that napoleon must not see."""
 
-def prepare(app, what, name, obj, options, lines: list[str]) -> None:
-    """Docstrings as they are meant: |Q| is an absolute value, no substitution, and a constant's words are no type."""
+
+def before_napoleon(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings as they are meant: |Q| is an absolute value, no substitution, and words before a colon are no type.
+
+    napoleon takes them for one in the first line of a constant, of a property and of what a function returns.
+    """
     text = re.sub(r"(``.+?``|`[^`]*`)|(?<!\\)\|", lambda found: found[1] or r"\|", "\n".join(lines), flags=re.DOTALL)
-    # napoleon takes what stands before a colon in an attribute's first line for its type.
-    lines[:] = [""] * (what in ("data", "attribute")) + text.split("\n")
+    lines[:] = text.split("\n")
+    for number, line in enumerate(lines):
+        first = number == 0 and what in ("data", "attribute", "property")
+        if first or (number and lines[number - 1].strip() in ("Returns:", "Yields:")):
+            lines[number] = line.replace(":", COLON)
+
+
+def after_napoleon(app, what, name, obj, options, lines: list[str]) -> None:
+    """Colons that were hidden from napoleon."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def draw_dashes(app, doctree: nodes.document) -> None:
@@ -69,6 +83,7 @@ def displayed_math(translator, node: nodes.math_block) -> None:
 
 def setup(app) -> None:
     """What Sphinx calls first."""
-    app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", before_napoleon, priority=400)
+    app.connect("autodoc-process-docstring", after_napoleon, priority=600)
     app.connect("doctree-read", draw_dashes)
     app.add_html_math_renderer("mathml", (inline_math, None), (displayed_math, None))
