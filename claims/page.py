@@ -25,7 +25,6 @@ from theory.render import ABOUT, parts
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.css", "report.js"))
 WIDTH, COLOURS = 1100, 128
 """Figures are shrunk to so many pixels across and colours, so that the page stays small."""
-RUN = "pytest --claim {id}"
 
 
 def page(ledger: dict[str, Any], marks: dict[str, str]) -> str:
@@ -104,7 +103,7 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
         lines.append(f"<dt>{term}</dt><dd>{text}</dd>")
     lines.append("</dl><table><thead><tr><th>evidence</th><th>says</th><th>outcome</th><th>detail</th></tr></thead>")
     lines += [_evidence(item, claim, folders) for item in claim["evidence"]]
-    lines.append(f"</table><p>Run its tests: <code>{RUN.format(id=claim['id'])}</code></p></details>")
+    lines.append(f"</table><p>Run its tests: <code>pytest --claim {claim['id']}</code></p></details>")
     return "\n".join(lines)
 
 

@@ -20,10 +20,7 @@ write_pages(DOCS / "_generated")
 project, author, project_copyright = "SEEM-verify", "The SEEM-verify authors", "The SEEM-verify authors"
 release = version = seem.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-OPTIONAL = {"claims.*": DOCS / "claims.md", "benchmarks.*": ROOT / "benchmarks" / "RESULTS.md"}
-"""Pages in the contents that are left out where what they show is not there."""
-exclude_patterns = ["_build", "_generated/expected_results.md", *(p for p in OPTIONAL if not OPTIONAL[p].exists())]
-suppress_warnings = ["toc.excluded"]
+exclude_patterns = ["_build", "_generated/expected_results.md"]
 
 html_theme = "furo"
 html_title = f"SEEM-verify {release}"

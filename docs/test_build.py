@@ -93,4 +93,5 @@ def test_the_appendix_has_the_sections_that_reviewers_look_for():
 def test_every_module_is_described_once():
     pages = "\n".join(path.read_text() for path in sorted((DOCS / "api").glob("*.md")))
     described = re.findall(r"^\.\. automodule:: (\S+)$", pages, re.MULTILINE)
-    assert sorted(described) == sorted(module.name for module in pkgutil.walk_packages(seem.__path__, "seem."))
+    modules = {module.name for module in pkgutil.walk_packages(seem.__path__, "seem.")}
+    assert sorted(described) == sorted(modules - {"seem.__main__"})

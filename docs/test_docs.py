@@ -1,9 +1,9 @@
 """What the README and these pages ask a reader to type works.
 
 Run: every block of Python in docs/, in one namespace a page and in a folder of its own, and its printed output compared
-with the block of text below it (words exactly, numbers within 5 %: another processor rounds otherwise); and the
-commands in RUN. The README's one block of Python is run by reference/tests/test_readme_example.py, its two commands in
-a fresh clone by readme_test.py.
+with the block of text below it (words exactly, numbers within 5 %: another processor rounds otherwise); the commands in
+RUN, and `python -m seem`. The README's one block of Python is run by reference/tests/test_readme_example.py, its two
+commands in a fresh clone by readme_test.py.
 
 Checked, not run: all other commands of Python scripts, whose own parser gets the options as written; pytest's, whose
 paths must hold tests of the whole suite (those with SEEM_CRITIC are collected); nox's, by its list of what it would
@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from claims.ledger import read_ledger
 from docs import commands as documented
 
 ROOT = documented.ROOT
@@ -96,6 +97,9 @@ def test_commands(command, tmp_path, monkeypatch):
 
 def check_script(arguments: list[str], folder: Path, monkeypatch) -> None:
     """Run a script where that takes seconds, else have it parse its options."""
+    if arguments[:2] == ["-m", "seem"]:
+        subprocess.run([sys.executable, *arguments], env=outside(), check=True, stdout=subprocess.DEVNULL)
+        return
     script, options = arguments[0], arguments[1:]
     if script == "-m":
         script, options = importlib.util.find_spec(options[0]).origin, options[1:]
@@ -136,6 +140,9 @@ def test_a_stale_option_is_noticed(monkeypatch):
 
 def check_pytest(arguments: list[str], variables: dict[str, str]) -> None:
     """Paths hold tests, which a run of the whole suite collects; with variables set they are collected here."""
+    if arguments[:1] == ["--claim"]:
+        assert arguments[1] in read_ledger().claims
+        arguments = arguments[2:]
     paths = [word for word in arguments if not word.startswith("-") and word != "auto"]
     assert set(arguments) - set(paths) <= {"-n", "auto", "-q"}
     for path in paths:
