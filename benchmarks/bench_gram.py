@@ -5,10 +5,11 @@ from functools import partial
 
 import torch
 from cases import DISCOUNT, Row, compare, critic_and_rows
-from interleave import Peer, Timing, find_peer, interleave, peak_memory, untimed
+from interleave import TimedPeer, Timing, interleave, peak_memory, untimed
 from ntk_peers import by_sample, by_torch_func
 
 from seem.operators import SEEMOperator
+from seem.peers import find_peer
 
 LOOP, CONTRACTION, STRUCTURED = "loop over samples (published)", "torch.func contraction", "neural-tangents"
 TARGETS = {"none": (75.0, 15.0, 2.5), "layer": (60.0, 15.0, 2.5)}
@@ -34,7 +35,7 @@ def seem_matrix(critic, x, x_next, discount):
     return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=torch.zeros(len(x))).matrix()
 
 
-def start_structured(critic, x, x_next) -> Peer | None:
+def start_structured(critic, x, x_next) -> TimedPeer | None:
     """neural-tangents on the same critic, when it is installed."""
     python = find_peer("neural-tangents")
     if python is None:
@@ -42,7 +43,7 @@ def start_structured(critic, x, x_next) -> Peer | None:
     affines = [(n.weight.tolist(), n.bias.tolist()) for n in critic.norms if isinstance(n, torch.nn.LayerNorm)]
     settings = {"weights": [layer.weight.tolist() for layer in critic.linears], "affines": affines}
     settings |= {"biases": [layer.bias.tolist() for layer in critic.linears], "discount": DISCOUNT}
-    return Peer(python, "neural_tangents_ntk.py", settings | {"x": x.tolist(), "x_next": x_next.tolist()})
+    return TimedPeer(python, "neural_tangents_ntk.py", settings | {"x": x.tolist(), "x_next": x_next.tolist()})
 
 
 def measure(rows: int, normalisation: str, rounds: int, repeats: int = 5) -> list[Row]:

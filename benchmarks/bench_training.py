@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 from cases import ACTIONS, BATCH, DISCOUNT, LR, OBSERVATIONS, THREADS, Row, Trained, compare
-from interleave import Peer, Timing, find_peer, interleave, untimed
+from interleave import TimedPeer, Timing, interleave, untimed
 from td3_peers import EagerTD3
 from torch.profiler import ProfilerActivity, profile
 
 from seem.agents.stacked_td3 import StackedTD3
 from seem.agents.td3 import TD3, TD3Config
 from seem.monitor import Monitor
+from seem.peers import find_peer
 from seem.transitions import Transitions
 
 STEPS, ROWS, SEEDS = 200, 100_000, 4
@@ -69,13 +70,13 @@ def eager(rows: Transitions, steps: int = STEPS) -> Callable[[], None]:
     return train
 
 
-def start_peers() -> dict[str, Peer]:
+def start_peers() -> dict[str, TimedPeer]:
     """The peers that have an interpreter of their own."""
     settings = {"observation_dim": OBSERVATIONS, "action_dim": ACTIONS, "batch": BATCH, "rows": ROWS}
     settings |= {"steps": STEPS, "threads": THREADS}
     scripts = {D3RLPY: ("d3rlpy", "d3rlpy_td3.py"), JAX: ("jax", "jax_td3.py")}
     found = {name: (find_peer(library), script) for name, (library, script) in scripts.items()}
-    return {name: Peer(python, script, settings) for name, (python, script) in found.items() if python is not None}
+    return {name: TimedPeer(python, script, settings) for name, (python, script) in found.items() if python is not None}
 
 
 def measure(rounds: int) -> list[Row]:

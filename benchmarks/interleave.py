@@ -1,6 +1,5 @@
 """Timing of several ways to the same thing, interleaved in one run, so that only ratios are trusted."""
 
-import json
 import subprocess
 import sys
 import time
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from seem.peers import Peer
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -59,8 +60,8 @@ def interleave(ways: Mapping[str, Callable[[], float | None]], rounds: int) -> d
     return {name: Timing(name, tuple(values)) for name, values in seconds.items()}
 
 
-class Peer:
-    """Another library in an interpreter of its own, asked over a pipe; it times itself, without the pipe.
+class TimedPeer(Peer):
+    """Another library in an interpreter of its own; it times itself, without the pipe.
 
     Args:
         python: Its interpreter.
@@ -69,37 +70,11 @@ class Peer:
     """
 
     def __init__(self, python: Path, script: str, settings: dict[str, Any]) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - an interpreter that `nox -t peers` made
-            [str(python), str(PEERS / script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.told = self.ask(settings)
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Send one JSON line and wait for the answering one."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args} ended: run it by hand to see why")
-        return json.loads(line)
+        super().__init__(python, PEERS / script, settings)
 
     def __call__(self) -> float:
         """Seconds of one repetition."""
         return float(self.ask({"run": True})["seconds"])
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-
-
-def find_peer(name: str) -> Path | None:
-    """The interpreter that ``nox -t peers`` made for a library, or None."""
-    python = Path(__file__).parents[1] / ".nox" / f"peers-{name}" / "bin" / "python"
-    return python if python.is_file() else None
 
 
 def peak_memory(script: str, *arguments: str) -> tuple[float, str]:
