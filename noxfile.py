@@ -54,7 +54,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="peers-d3rlpy", tags=["peers"])
 def peers_d3rlpy(session: nox.Session) -> None:
-    """Install d3rlpy for the benchmarks."""
+    """Install d3rlpy for the benchmarks and for experiments/verify_small_data.py."""
     session.install("-c", "constraints.txt", "d3rlpy==2.8.0")
 
 

@@ -49,11 +49,11 @@ class Variant:
 
     Attributes:
         name: What tables and figures call it.
-        agent: Configuration of its agent.
+        agent: Configuration of its agent; a study that measures in a way of its own has its own kind.
     """
 
     name: str
-    agent: TD3Config | SACConfig
+    agent: TD3Config | SACConfig | Any
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""Does LayerNorm help where transitions are few, and what does a policy constraint cost?
+
+    python experiments/verify_small_data.py
+
+TD3+BC of this project, and CQL and IQL of d3rlpy (`nox -s peers-d3rlpy` once before; without it these two are reported
+as not run), with and without LayerNorm in the critics, on 100, 10 and 1 % of a data set's transitions; and TD3+BC with
+other weights of its constraint. Every seed draws its own transitions, the same for all arms. A run diverges when mean
+|Q|, looked at fifty times, exceeds what any policy can have. Q is compared with the data's own discounted returns,
+where the data hold episodes, and with what the learned policy gets in gymnasium from the states in which it starts.
+
+What is not as in the paper's table (printed: gains of the score at 100/50/10/1 %, summed over tasks): one data set;
+runs of some thousand steps instead of a million; 1 % of the embedded set is about a hundred transitions, of D4RL's ten
+thousand. The table itself confounds LayerNorm with resampling, reward scaling, gradient clipping and another
+evaluation protocol, none of which is done here. d3rlpy's LayerNorm comes after the non-linearity, the paper's before.
+
+Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on bad input.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import tyro
+from arms import interval, rate
+from rich.table import Table
+from small_data_figures import figures
+from small_data_learners import Recipe
+from small_data_runs import measure
+from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, SWEPT, judge, over_return, start_bias
+from training_runs import Budget, Run, Variant, groups
+from training_study import Study, StudyOptions, find, run_study
+
+from seem.datasets.collect import TASKS
+from seem.datasets.rollout import make_env
+from seem.errors import run_command
+
+PACE = {"TD3+BC": 1.0, "CQL": 0.25, "IQL": 0.5}
+"""Share of the steps that each algorithm takes: they cost about as many times as much."""
+LOOKS = 50
+
+
+@dataclass(frozen=True)
+class Options(StudyOptions):
+    """Command line.
+
+    Attributes:
+        seeds: Seeds, fixed in advance; all are reported. Each draws its own transitions.
+        steps: Critic steps of TD3+BC; IQL takes half of them, CQL a quarter.
+        rows: Transitions that Q is looked at on.
+        width: Units of each of the two hidden layers.
+        episodes: Episodes that every policy is rolled out for.
+    """
+
+    seeds: tuple[int, ...] = tuple(range(10, 15))
+    steps: int = 6000
+    width: int = 128
+    episodes: int = 5
+
+
+def variants(**shared: int) -> tuple[Variant, ...]:
+    """All arms.
+
+    Args:
+        shared: What every recipe has: ``width`` and ``episodes``.
+    """
+    arms = [
+        Recipe(algorithm, fraction, layer_norm, pace=PACE[algorithm], **shared)
+        for algorithm, layer_norm, fraction in product(ALGORITHMS, (False, True), FRACTIONS)
+    ]
+    arms += [
+        Recipe("TD3+BC", SWEPT, layer_norm, weight, **shared)
+        for layer_norm, weight in product((False, True), CONSTRAINTS)
+        if weight != PUBLISHED
+    ]
+    return tuple(Variant(name_of(recipe), recipe) for recipe in arms)
+
+
+def name_of(recipe: Recipe) -> str:
+    """What tables and folders call an arm."""
+    weight = "" if recipe.constraint == PUBLISHED else f" weight {recipe.constraint:g}"
+    return f"{recipe.algorithm}{weight}{' LayerNorm' if recipe.layer_norm else ''} {recipe.fraction:.0%}"
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """One line an arm."""
+    shown = Table(title="Few transitions: divergence, Q against returns, and D4RL's normalised score")
+    for heading in ("data", "arm", "rows", "diverge (95 %)", "Q / data's return", "Q - own return", "score (95 %)"):
+        shown.add_column(heading, justify="left" if heading in ("data", "arm") else "right")
+    for (data, variant), arm in groups(runs, "data", "variant").items():
+        if arm[0]["not_run"]:
+            shown.add_row(data, variant, str(arm[0]["transitions"]), f"not run: {arm[0]['not_run']}")
+            continue
+        ratios = [over_return(run) for run in arm]
+        shown.add_row(
+            data,
+            variant,
+            str(arm[0]["transitions"]),
+            rate(arm),
+            "not available" if None in ratios else f"{np.median(ratios):.3g}",
+            f"{np.median([start_bias(run) for run in arm]):.3g}",
+            interval([run["score"] for run in arm]),
+        )
+    return shown
+
+
+def budget(steps: int, rows: int) -> Budget:
+    """What all runs share."""
+    return Budget(steps, rows, reading_interval=max(1, steps // LOOKS))
+
+
+STUDY = Study(
+    name="small-data",
+    variants=variants(),
+    judge=judge,
+    table=table,
+    figures=figures,
+    measure=measure,
+    budget=budget,
+)
+
+
+def main(options: Options) -> int:
+    """Run the study.
+
+    Returns:
+        The exit status.
+    """
+    arms = variants(width=options.width, episodes=min(options.episodes, 1) if options.quick else options.episodes)
+    for name in options.data:
+        # Before anything is written: is there an environment to be scored in?
+        make_env(TASKS[find(name, options.data_dir).name.split("-")[0]].env_id).close()
+    return run_study(replace(STUDY, variants=arms), options)
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(tyro.cli(Options)))
