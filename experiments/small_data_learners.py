@@ -36,16 +36,20 @@ class Recipe:
         pace: Share of the study's steps that it takes.
         episodes: Episodes that its policy is rolled out for.
         discount: Discount γ.
+        lr: Adam's learning rate of critics and actor.
+        target_rate: Share of the current networks that is blended into the targets.
     """
 
     algorithm: Algorithm = "TD3+BC"
     fraction: float = 1.0
     layer_norm: bool = False
     constraint: float = 1.0
-    width: int = 128
+    width: int = 64
     pace: float = 1.0
     episodes: int = 5
     discount: float = 0.99
+    lr: float = 1e-3
+    target_rate: float = 0.05
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -53,10 +57,11 @@ class Recipe:
         self.td3()
 
     def td3(self) -> TD3Config:
-        """TD3+BC's configuration: the published one but for its width."""
+        """TD3+BC's configuration: the published one but for width, learning rate and target rate."""
         critic = MLPConfig(width=self.width, normalisation="layer" if self.layer_norm else "none")
-        config = TD3Config(discount=self.discount, behaviour_cloning=self.constraint, critic=critic)
-        return replace(config, actor=MLPConfig(width=self.width))
+        config = TD3Config(discount=self.discount, behaviour_cloning=self.constraint, target_rate=self.target_rate)
+        rates = {"critic_lr": self.lr, "actor_lr": self.lr}
+        return replace(config, critic=critic, actor=MLPConfig(width=self.width), **rates)
 
 
 class Learner(Protocol):
@@ -115,7 +120,7 @@ class OwnLearner:
 
 
 class PeerLearner:
-    """CQL or IQL of d3rlpy, with d3rlpy's defaults but for what d3rlpy_learner.py says.
+    """CQL or IQL of d3rlpy, with d3rlpy's defaults but for what the recipe and d3rlpy_learner.py say.
 
     Its LayerNorm is that of d3rlpy's own encoder and comes after the non-linearity, this project's before it.
     """
@@ -130,7 +135,8 @@ class PeerLearner:
         columns = {name: values.numpy() for name, values in vars(transitions).items()}
         columns |= {name: columns[name][:, None] for name in ("rewards", "terminals")}
         told: dict[str, Any] = {"algorithm": recipe.algorithm, "layer_norm": recipe.layer_norm, "width": recipe.width}
-        told |= {"discount": recipe.discount, "batch": batch, "seed": seed}
+        told |= {"discount": recipe.discount, "lr": recipe.lr, "target_rate": recipe.target_rate}
+        told |= {"batch": batch, "seed": seed}
         told |= {"device": "cpu:0" if device == "cpu" else "cuda:0"}
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "transitions.npz"

@@ -147,7 +147,7 @@ def test_d3rlpy_learns_and_repeats_itself(algorithm):
     assert (found[0] != found[2]).any()
 
 
-def made_up(*, diverging=(), gain=None, missing=(), strong=-10.0, bias=lambda weight: -weight):
+def made_up(*, diverging=(), gain=None, missing=(), strong=-10.0, bias=lambda weight: 20 - weight):
     """Kept runs of all arms over five seeds.
 
     Args:
@@ -196,6 +196,7 @@ def test_the_constraint_is_judged_by_divergence_score_and_bias():
     assert verdicts(strong=0.0)[7] == "open"
     assert verdicts(bias=lambda weight: weight)[8] == "refuted"
     assert verdicts(bias=lambda weight: 0.0)[8] == "open"
+    assert verdicts(bias=lambda weight: -100 - weight)[8] == "open", "who promises too little does not promise too much"
 
 
 def test_what_is_not_installed_is_said_and_stays_open():

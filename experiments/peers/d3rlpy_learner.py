@@ -4,6 +4,8 @@
 with nan and is no error.
 """
 
+import contextlib
+import io
 import json
 import sys
 import warnings
@@ -12,13 +14,14 @@ warnings.filterwarnings("ignore")
 answers = sys.stdout
 sys.stdout = sys.stderr  # the library logs to stdout
 
-import d3rlpy
+with contextlib.redirect_stderr(io.StringIO()):  # gym, which it imports, prints a notice about itself
+    import d3rlpy
 import numpy as np
 import torch
 
 torch.set_num_threads(1)
 CQL_ACTION_SAMPLES = 4
-"""Actions a state that CQL's penalty sums over; d3rlpy's 10 take about twice as long."""
+"""Actions a state that CQL's penalty sums over; d3rlpy's default is 10, which takes longer."""
 
 
 class Learner:
@@ -55,6 +58,7 @@ def build(told):
     plain = d3rlpy.models.VectorEncoderFactory(hidden_units=units)
     critic = d3rlpy.models.VectorEncoderFactory(hidden_units=units, use_layer_norm=told["layer_norm"])
     shared = {"batch_size": told["batch"], "gamma": told["discount"]}
+    shared |= {"tau": told["target_rate"], "actor_learning_rate": told["lr"], "critic_learning_rate": told["lr"]}
     shared |= {"actor_encoder_factory": plain, "critic_encoder_factory": critic}
     if told["algorithm"] == "CQL":
         # A fixed weight of the penalty, as in d3rlpy's own reproduction of D4RL.
