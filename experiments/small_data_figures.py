@@ -37,10 +37,8 @@ def by_fraction(runs: Sequence[Run]) -> Figure:
         }
         _panels(column, arms, over_return)
         column[0].set_title(algorithm)
-        column[-1].set(
-            xticks=range(len(FRACTIONS)), xticklabels=ticks, xlabel="share of the transitions (their number)"
-        )
-    axes[1][0].set_yscale("symlog", linthresh=2)
+        column[-1].set(xticks=range(len(FRACTIONS)), xticklabels=ticks, xlabel="share of the transitions")
+    _symmetric(axes[1][0], 1.0, target=1.0)
     _label(axes[:, 0], "Q over the data's return\n(medians)")
     return figure
 
@@ -54,7 +52,7 @@ def by_constraint(runs: Sequence[Run]) -> Figure:
     for axis in axes:
         axis.set(xticks=range(len(CONSTRAINTS)), xticklabels=[f"{weight:g}" for weight in CONSTRAINTS])
         axis.set_xlabel("weight of the constraint (published: 1)")
-    axes[1].set_yscale("symlog", linthresh=100)
+    _symmetric(axes[1], 100.0, target=0.0)
     _label(axes, "Q - the policy's own return,\nboth discounted")
     figure.suptitle(f"TD3+BC, {SWEPT:.0%} of the transitions ({_size(runs, SWEPT)})", fontsize=10)
     return figure
@@ -85,8 +83,20 @@ def _points(axis: Axes, places: Sequence[float], cells: list[list[float | None]]
         axis.plot([place] * len(values), values, "o", color=colour, ms=4, alpha=0.5)
 
 
+def _symmetric(axis: Axes, linear: float, target: float) -> None:
+    """A scale that is linear up to ±linear and logarithmic beyond, with a line where Q should be."""
+    beside = axis.get_shared_y_axes().get_siblings(axis)
+    low = min((shown.dataLim.y0 for shown in beside if shown.lines), default=0.0)
+    high = max((shown.dataLim.y1 for shown in beside if shown.lines), default=0.0)
+    axis.set_yscale("symlog", linthresh=linear)
+    axis.set_ylim(min(2 * low, -1.5 * linear), max(2 * high, 3 * linear))
+    axis.yaxis.set_major_formatter("{x:g}")
+    for shown in beside:
+        shown.axhline(target, color="0.6", lw=0.8)
+
+
 def _label(axes: Sequence[Axes], bias: str) -> None:
-    for axis, label in zip(axes, ("share of the runs that diverge", bias, "D4RL's normalised score"), strict=True):
+    for axis, label in zip(axes, ("share of runs that diverge", bias, "D4RL's normalised score"), strict=True):
         axis.set_ylabel(label, fontsize=9)
     axes[0].legend(fontsize=8)
 

@@ -134,6 +134,7 @@ def _measure(device: str, arm: Arm, recipe: Recipe, dataset: Dataset) -> Run:
     pairs = [getattr(given.transitions, name).numpy()[rows] for name in ("observations", "actions")]
     read_at, sizes = train(learner, pairs, max(1, round(config.budget * recipe.pace)), config.reading_interval)
     beyond = [step for step, size in zip(read_at, sizes, strict=True) if not size <= bound]
+    finite = [size for size in sizes if np.isfinite(size)]
     values, distance = learner.values(*pairs), _acting(learner, pairs[0]) - pairs[1]
     return _described(arm, recipe, dataset) | {
         "not_run": None,
@@ -141,9 +142,9 @@ def _measure(device: str, arm: Arm, recipe: Recipe, dataset: Dataset) -> Run:
         "steps": read_at[-1],
         "divergence_step": beyond[0] if beyond else None,
         "crash_step": None if np.isfinite(sizes[-1]) else read_at[-1],
-        "last_q": _short([size for size in sizes if np.isfinite(size)][-1]),
-        "read_at": read_at,
-        "series": {"mean_abs_q": [_short(size) for size in sizes]},
+        "last_q": _short(finite[-1]),
+        "read_at": read_at[: len(finite)],
+        "series": {"mean_abs_q": [_short(size) for size in finite]},
         "monte_carlo": against_returns(values, given.returns[rows]) if compared else None,
         "action_distance": _short(np.sqrt(np.mean(distance**2))),
         **score(dataset, learner, given, recipe),

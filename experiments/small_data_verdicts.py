@@ -145,8 +145,8 @@ def _constraint_lowers_bias(data: str, runs: Sequence[Run]) -> Claim:
     weights = [weight for weight, arm in cells.items() for _ in arm]
     # nan is what became of an overflow: more than anything.
     excess = [max(0.0, np.nan_to_num(start_bias(run), nan=np.inf)) for arm in cells.values() for run in arm]
-    if not any(excess):
-        return Claim(name, "open", f"{evidence}: none promises too much")
+    if len(set(excess)) == 1:
+        return Claim(name, "open", f"{evidence}: {'all overflow' if excess[0] else 'none promises too much'}")
     found = stats.spearmanr(weights, excess)
     evidence = f"rank correlation {found.statistic:.2f}, p = {found.pvalue:.2g}; {evidence}"
     if found.pvalue >= SIGNIFICANT:

@@ -15,6 +15,7 @@ from small_data_learners import NOT_INSTALLED, OwnLearner, PeerLearner, Recipe
 from small_data_runs import give, returns_to_go, roll_out, train
 from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, SWEPT, over_return
 from training_study import read_study
+from verdicts import as_json
 
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED, WINDOWS
@@ -86,7 +87,8 @@ def test_a_smaller_share_is_part_of_a_larger_one_and_keeps_its_returns():
 class Exploding:
     """Q that doubles with every step and is no number from step 30 on."""
 
-    steps = 0
+    def __init__(self, *_):
+        self.steps = 0
 
     def fit(self, steps):
         self.steps += steps
@@ -230,6 +232,18 @@ def test_a_quick_run_without_d3rlpy_is_kept_and_not_repeated(tmp_path, capsys, m
     call(*arguments)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("kept.json")} == kept
     assert read_study(tmp_path)[0]["claims"] == results["claims"]
+
+
+def test_overflows_are_recorded_judged_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(small_data_runs, "find_peer", lambda name: None)
+    monkeypatch.setattr(small_data_runs, "OwnLearner", Exploding)
+    assert call("--quick", "--out", str(tmp_path)) == 1
+    results, runs = read_study(tmp_path)
+    crashed = [run for run in runs if not run["not_run"]]
+    assert {(run["divergence_step"], run["crash_step"], run["last_q"]) for run in crashed} == {(10, 30, 5.3687e8)}
+    assert all(np.isnan(run["start_q"]) and np.isfinite(run["score"]) for run in crashed)
+    assert as_json(small_data_verdicts.judge(runs)) == results["claims"]
+    assert results["claims"][0]["verdict"] == "refuted"
 
 
 BAD = {
