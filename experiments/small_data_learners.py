@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import seem
 from seem.agents.td3 import TD3, TD3Config
 from seem.config import open_device
 from seem.errors import InputError
@@ -65,7 +66,13 @@ class Recipe:
 
 
 class Learner(Protocol):
-    """What is trained and looked at."""
+    """What is trained and looked at.
+
+    Attributes:
+        library: Whose it is, with the version.
+    """
+
+    library: str
 
     def fit(self, steps: int) -> None:
         """Take critic steps."""
@@ -92,7 +99,7 @@ class OwnLearner:
     """
 
     def __init__(self, recipe: Recipe, transitions: Transitions, batch: int, seed: int, device: str) -> None:
-        self.device = open_device(device)
+        self.device, self.library = open_device(device), f"seem {seem.__version__}"
         self.transitions, self.batch = transitions.to(device=self.device), batch
         sizes = (transitions.observation_dim, transitions.action_dim)
         self.agent = TD3(recipe.td3(), *sizes, seed=seed, device=self.device)
@@ -132,6 +139,7 @@ class PeerLearner:
         if _open(python).process.poll() is not None:
             _open.cache_clear()  # it was killed under another run
         self.peer = _open(python)
+        self.library = f"d3rlpy {self.peer.told['version']}"
         columns = {name: values.numpy() for name, values in vars(transitions).items()}
         columns |= {name: columns[name][:, None] for name in ("rewards", "terminals")}
         told: dict[str, Any] = {"algorithm": recipe.algorithm, "layer_norm": recipe.layer_norm, "width": recipe.width}

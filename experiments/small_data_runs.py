@@ -138,6 +138,7 @@ def _measure(device: str, arm: Arm, recipe: Recipe, dataset: Dataset) -> Run:
     values, distance = learner.values(*pairs), _acting(learner, pairs[0]) - pairs[1]
     return _described(arm, recipe, dataset) | {
         "not_run": None,
+        "library": learner.library,
         "bound": _short(bound),
         "steps": read_at[-1],
         "divergence_step": beyond[0] if beyond else None,

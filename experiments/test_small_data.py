@@ -87,6 +87,8 @@ def test_a_smaller_share_is_part_of_a_larger_one_and_keeps_its_returns():
 class Exploding:
     """Q that doubles with every step and is no number from step 30 on."""
 
+    library = "toy"
+
     def __init__(self, *_):
         self.steps = 0
 
@@ -142,6 +144,7 @@ def test_d3rlpy_learns_and_repeats_itself(algorithm):
         learner.fit(20)
         after = learner.values(observations, actions)
         assert before.shape == (103,)
+        assert learner.library.startswith("d3rlpy 2.")
         assert (before != after).any()
         assert np.abs(learner.act(observations)).max() <= 1
         found.append(after)
