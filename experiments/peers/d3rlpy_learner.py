@@ -7,10 +7,12 @@ with nan and is no error.
 import contextlib
 import io
 import json
+import signal
 import sys
 import warnings
 
 warnings.filterwarnings("ignore")
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted closes the pipe, and that ends this
 answers = sys.stdout
 sys.stdout = sys.stderr  # the library logs to stdout
 
