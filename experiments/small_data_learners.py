@@ -10,10 +10,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from training_runs import Budget, Variant
 
 import seem
 from seem.agents.td3 import TD3, TD3Config
-from seem.config import open_device
+from seem.config import RunConfig, open_device
 from seem.errors import InputError
 from seem.networks import MLPConfig
 from seem.peers import Peer, find_peer
@@ -63,6 +64,27 @@ class Recipe:
         config = TD3Config(discount=self.discount, behaviour_cloning=self.constraint, target_rate=self.target_rate)
         rates = {"critic_lr": self.lr, "actor_lr": self.lr}
         return replace(config, critic=critic, actor=MLPConfig(width=self.width), **rates)
+
+
+@dataclass(frozen=True)
+class FewConfig(RunConfig):
+    """A run on few transitions.
+
+    Attributes:
+        recipe: What is trained; ``agent`` is its TD3+BC, of which CQL and IQL have sizes and rates only.
+    """
+
+    recipe: Recipe = Recipe()
+
+
+@dataclass(frozen=True)
+class FewBudget(Budget):
+    """What all runs on few transitions share."""
+
+    def run(self, variant: Variant, seed: int) -> FewConfig:
+        """The configuration of one run; the variant's agent is a recipe."""
+        shared = super().run(replace(variant, agent=variant.agent.td3()), seed)
+        return FewConfig(**vars(shared), recipe=variant.agent)
 
 
 class Learner(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from small_data_learners import NOT_INSTALLED, Learner, OwnLearner, PeerLearner, Recipe
+from small_data_learners import NOT_INSTALLED, FewConfig, Learner, OwnLearner, PeerLearner, Recipe
 from training_runs import Run, value_bound
 from training_study import Arm, measure_once
 
@@ -110,8 +110,8 @@ def measure(out: Path, device: str, arm: Arm) -> Run:
         device: A torch device.
         arm: Which run.
     """
-    recipe = arm.config.agent
-    assert isinstance(recipe, Recipe)
+    assert isinstance(arm.config, FewConfig)
+    recipe = arm.config.recipe
     if recipe.algorithm == "TD3+BC" or find_peer("d3rlpy") is not None:
         return measure_once(out, device, arm, partial(_measure, device, arm, recipe))
     return _described(arm, recipe, load(arm.data)) | {"not_run": NOT_INSTALLED, "divergence_step": None}

@@ -17,6 +17,7 @@ from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, S
 from training_study import read_study
 from verdicts import as_json
 
+from seem.config import run_key
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED, WINDOWS
 from seem.errors import InputError
@@ -273,6 +274,14 @@ def test_without_gymnasium_nothing_is_started(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=re.escape("seem-verify[collect]")):
         call("--quick", "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_another_recipe_is_another_run():
+    budget, data = verify_small_data.budget(100, 64), load(HOPPER)
+    configs = [budget.run(variant, 0) for variant in verify_small_data.STUDY.variants]
+    assert len({run_key(config, data, "cpu") for config in configs}) == len(configs)
+    longer = verify_small_data.variants(width=64, episodes=9)[0]
+    assert run_key(budget.run(longer, 0), data, "cpu") != run_key(configs[0], data, "cpu")
 
 
 def test_every_arm_has_a_name_of_its_own():

@@ -27,10 +27,10 @@ import tyro
 from arms import interval, rate
 from rich.table import Table
 from small_data_figures import figures
-from small_data_learners import Recipe
+from small_data_learners import FewBudget, Recipe
 from small_data_runs import measure
 from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, SWEPT, judge, over_return, start_bias
-from training_runs import Budget, Run, Variant, groups
+from training_runs import Run, Variant, groups
 from training_study import Study, StudyOptions, find, run_study
 
 from seem.datasets.collect import TASKS
@@ -106,9 +106,9 @@ def table(runs: Sequence[Run]) -> Table:
     return shown
 
 
-def budget(steps: int, rows: int) -> Budget:
+def budget(steps: int, rows: int) -> FewBudget:
     """What all runs share."""
-    return Budget(steps, rows, reading_interval=max(1, steps // LOOKS))
+    return FewBudget(steps, rows, reading_interval=max(1, steps // LOOKS))
 
 
 STUDY = Study(
