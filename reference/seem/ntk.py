@@ -7,6 +7,8 @@ of length P (the number of parameters) is ever formed: one forward and one backw
 Source: the kernel is the paper's, section 3 (recalled numbering).
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TypeGuard
 
 import torch
@@ -96,6 +98,38 @@ def parameters_and_buffers(network: nn.Module) -> tuple[Parameters, Parameters]:
     return parameters, dict(network.named_buffers())
 
 
+def per_sample_gradients(network: nn.Module, x: Inputs, chunk: int) -> Iterator[list[Tensor]]:
+    """The rows of Φ(X) of any module through ``torch.func``, a chunk at a time.
+
+    Args:
+        network: A module that passes `check_reading_is_possible`.
+        x: Inputs, shape (N, inputs), or a tuple of tensors for several arguments.
+        chunk: Rows whose gradients (chunk × P numbers) are held at a time.
+
+    Yields:
+        The chunk's gradients by parameter, each of shape (rows, numbers of the parameter).
+
+    Raises:
+        InputError: When the network has several outputs.
+    """
+    parameters, buffers = parameters_and_buffers(network)
+
+    def value(parameters: Parameters, row: tuple[Tensor, ...]) -> Tensor:
+        output = torch.func.functional_call(network, (parameters, buffers), tuple(part[None] for part in row))
+        check_one_output(output)
+        return output.reshape(())
+
+    gradient = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0))
+    parts = x if isinstance(x, tuple) else (x,)
+    for batch in zip(*(part.split(chunk) for part in parts), strict=True):
+        yield [g.flatten(1) for g in gradient(parameters, batch).values()]
+
+
+def products(rows: list[Tensor], columns: list[Tensor]) -> Float[Tensor, "rows columns"]:
+    """The dot products of gradients by parameter, as `per_sample_gradients` yields them."""
+    return torch.stack([a @ b.T for a, b in zip(rows, columns, strict=True)]).sum(0)
+
+
 def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256) -> Float[Tensor, "rows columns"]:
     """A Gram block of any module, by per-sample gradients through ``torch.func``.
 
@@ -113,21 +147,5 @@ def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256
             mode), or moves when it is read (spectral norm in training mode).
     """
     check_reading_is_possible(network)
-    parameters, buffers = parameters_and_buffers(network)
-
-    def value(parameters: Parameters, row: tuple[Tensor, ...]) -> Tensor:
-        output = torch.func.functional_call(network, (parameters, buffers), tuple(part[None] for part in row))
-        check_one_output(output)
-        return output.reshape(())
-
-    gradient = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0))
-
-    def gradients(inputs: Inputs):
-        parts = inputs if isinstance(inputs, tuple) else (inputs,)
-        for batch in zip(*(part.split(chunk) for part in parts), strict=True):
-            yield [g.flatten(1) for g in gradient(parameters, batch).values()]
-
-    def block(rows: list[Tensor], columns: list[Tensor]) -> Tensor:
-        return torch.stack([a @ b.T for a, b in zip(rows, columns, strict=True)]).sum(0)
-
-    return torch.cat([torch.cat([block(rows, columns) for columns in gradients(x)], 1) for rows in gradients(z)])
+    gradients = partial(per_sample_gradients, network, chunk=chunk)
+    return torch.cat([torch.cat([products(rows, columns) for columns in gradients(x)], 1) for rows in gradients(z)])

@@ -21,9 +21,10 @@ from seem.ntk import (
     Inputs,
     Parameters,
     check_reading_is_possible,
-    gram_by_jacobians,
     is_perceptron,
     parameters_and_buffers,
+    per_sample_gradients,
+    products,
 )
 from seem.stacked import StackedMLP
 
@@ -138,11 +139,11 @@ class ModuleOperator:
 
     def matrix(self) -> Float[Tensor, "M M"]:
         """A itself."""
-        return torch.cat([self._block(rows) for rows in self._slices()])
+        return torch.cat(list(self._blocks()))
 
     def norm(self) -> Float[Tensor, ""]:
         """‖A‖_F, without holding A."""
-        return torch.stack([self._block(rows).norm() for rows in self._slices()]).norm()
+        return torch.stack([block.norm() for block in self._blocks()]).norm()
 
     def product(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
         """A times k vectors, by three derivatives each."""
@@ -154,13 +155,13 @@ class ModuleOperator:
         following, current = self._gather(self.x_next, self.mask[:, None] * v), self._gather(self.x, v)
         return self._spread(self.x, {name: following[name] - current[name] for name in current})
 
-    def _block(self, rows: slice) -> Tensor:
-        x, x_next = (_rows(inputs, rows) for inputs in (self.x, self.x_next))
-        following = gram_by_jacobians(self.network, x_next, self.x)
-        return self.mask[rows, None] * following - gram_by_jacobians(self.network, x, self.x)
-
-    def _slices(self) -> Iterator[slice]:
-        return (slice(start, start + CHUNK) for start in range(0, len(self.mask), CHUNK))
+    def _blocks(self) -> Iterator[Tensor]:
+        """A by blocks of rows: the rows of γ(1 - d)Φ(X*) - Φ(X), times Φ(X)ᵀ."""
+        current, following = (per_sample_gradients(self.network, inputs, CHUNK) for inputs in (self.x, self.x_next))
+        for mask, here, there in zip(self.mask[:, None].split(CHUNK), current, following, strict=True):
+            rows = [mask * g_next - g for g_next, g in zip(there, here, strict=True)]
+            columns = per_sample_gradients(self.network, self.x, CHUNK)
+            yield torch.cat([products(rows, some) for some in columns], 1)
 
     def _pull(self, inputs: Inputs) -> Callable[[Tensor], Parameters]:
         """The map of v to Φᵀv by parameter."""
@@ -206,7 +207,3 @@ def operator_of(
         return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
     like = x[0] if isinstance(x, tuple) else x
     return ModuleOperator(critic, x, x_next, discount * (1 - terminals.to(like)))
-
-
-def _rows(inputs: Inputs, rows: slice) -> Inputs:
-    return tuple(part[rows] for part in inputs) if isinstance(inputs, tuple) else inputs[rows]
