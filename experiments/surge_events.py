@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from training_runs import Run, before_divergence, column
+from training_runs import RISEN, Run, before_divergence, column
 
 from seem.statistics import Interval, bootstrap_interval, precision_at, roc_auc
 
@@ -14,8 +14,6 @@ HORIZON = 100
 """Steps ahead that a signal is asked about: five readings at least, a third of the way to a usual divergence."""
 TREND = 5
 """Readings over which a trend is taken."""
-RISEN = 0.1
-"""Share of their largest possible value from which on Q (of max|r|/(1-γ)) and normalised SEEM (of 1) have risen."""
 RESAMPLES = 999
 
 

@@ -38,6 +38,11 @@ DIGITS = 5
 """Significant digits of a kept series: more than seeds agree on."""
 ZERO = 1e-9
 """Share of ‖A‖_F up to which a leading eigenvalue counts as zero: float64 eigenvalues of a non-normal matrix."""
+RISEN = 0.1
+"""Share of their largest possible value from which on normalised SEEM (of 1) and Q (of max|r|/(1-γ)) have risen.
+
+A fresh critic's normalised SEEM is about .01.
+"""
 
 PAPERS_TD3 = TD3Config(target_rate=1.0)
 """TD3 as in the paper's figures (printed: code): Adam 3e-4, targets copied and the actor moved every second step."""

@@ -12,7 +12,7 @@ import tyro
 from arms import divergence_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from training_runs import PAPERS_TD3, ZERO, Run, Variant, column, diverged, groups, last_read, who
+from training_runs import PAPERS_TD3, RISEN, ZERO, Run, Variant, column, diverged, groups, last_read, who
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -21,8 +21,6 @@ from seem.errors import run_command
 DISCOUNTS = (0.0, 0.5, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
 """The paper's figure has .9275 to .99 (read off), of another data set; here the whole range down to 0."""
 VARIANTS = tuple(Variant(f"discount {value}", replace(PAPERS_TD3, discount=value)) for value in DISCOUNTS)
-RISEN = 0.1
-"""Normalised SEEM at the end of a run from which on it counts as above zero: fresh critics have about .01."""
 
 
 def discount_of(run: Run) -> float:
@@ -93,6 +91,7 @@ def _end(run: Run) -> float:
 
 
 def _risen(run: Run) -> bool:
+    """Whether SEEM counts as above zero at the end of a run."""
     return _end(run) > RISEN
 
 

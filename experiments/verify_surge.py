@@ -16,8 +16,8 @@ from arms import excited_before
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
-from surge_events import BASELINES, HORIZON, RISEN, THEORY, auc_table, precision_and_recall, rise
-from training_runs import PAPERS_TD3, ZERO, Run, Variant, column, diverged, groups, who, with_critic
+from surge_events import BASELINES, HORIZON, THEORY, auc_table, precision_and_recall, rise
+from training_runs import PAPERS_TD3, RISEN, ZERO, Run, Variant, column, diverged, groups, who, with_critic
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
