@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 from scipy import stats
 from training_runs import ZERO, Run, column, diverged, groups, last_read, who
 from verdicts import Claim
 
+from seem.plots import new_figure
 from seem.statistics import bootstrap_interval, survival, wilson_interval
 
 SIGNIFICANT = 0.05
@@ -92,8 +92,7 @@ def interval(values: list[float]) -> str:
 def plot_arms(runs: Sequence[Run]) -> Figure:
     """Normalised SEEM above |Q| over its largest possible value, one column an arm, one line a run."""
     arms = list(groups(runs, "variant").values())
-    figure = Figure(figsize=(2.1 * len(arms) + 0.6, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.1 * len(arms) + 0.6, 4.4)
     axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")
     for upper, lower, arm in zip(*axes, arms, strict=True):
         for run in arm:

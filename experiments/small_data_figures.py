@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, SWEPT, cell, over_return, start_bias, sweep
 from training_runs import Run, diverged
+
+from seem.plots import new_figure
 
 COLOURS = {False: "tab:red", True: "tab:blue"}
 LABELS = {False: "no normalisation", True: "LayerNorm"}
@@ -26,8 +27,7 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
 
 def by_fraction(runs: Sequence[Run]) -> Figure:
     """One column an algorithm; Q over the data's own returns."""
-    figure = Figure(figsize=(9.5, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.5, 6.6)
     axes = figure.subplots(3, len(ALGORITHMS), sharex=True, sharey="row")
     ticks = [f"{fraction:.0%}\n({_size(runs, fraction)})" for fraction in FRACTIONS]
     for column, algorithm in zip(axes.T, ALGORITHMS, strict=True):
@@ -45,8 +45,7 @@ def by_fraction(runs: Sequence[Run]) -> Figure:
 
 def by_constraint(runs: Sequence[Run]) -> Figure:
     """TD3+BC with other weights; Q less what its own policy gets."""
-    figure = Figure(figsize=(10.5, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.5, 3.5)
     axes = figure.subplots(1, 3)
     _panels(axes, {choice: list(sweep(runs, layer_norm=choice).values()) for choice in (False, True)}, start_bias)
     for axis in axes:

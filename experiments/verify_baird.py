@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import tyro
 from baird_star import DOUBLINGS, LIMIT_THRESHOLD, TIME, WINDOW, bisect_threshold, leading, run_star, threshold
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 from verdicts import Claim, conclude, open_console
 
 from seem.errors import InputError, run_command
+from seem.plots import new_figure
 from seem.records import make_folder
 
 EXACT = 1e-8
@@ -198,8 +198,7 @@ def plot(numbers: dict[str, Any]) -> Figure:
     Returns:
         Two panels.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.2)
     rates, borders = figure.subplots(1, 2)
     fine = np.linspace(0, 1, 1001)
     for number, step in enumerate(dict.fromkeys(row["step"] for row in numbers["runs"])):

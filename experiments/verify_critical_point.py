@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import tyro
 from arms import interval
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
@@ -30,6 +29,7 @@ from seem.config import open_device
 from seem.datasets import Dataset
 from seem.errors import run_command
 from seem.ntk import gram_blocks
+from seem.plots import new_figure
 
 HORIZON = 4
 """Readings between the two directions that are compared."""
@@ -189,8 +189,7 @@ def table(runs: Sequence[Run]) -> Table:
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
     """The cosine over the horizon against the step, one panel an arm, one line a run."""
     arms = list(groups(runs, "variant").values())
-    figure = Figure(figsize=(2.3 * len(arms) + 0.6, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.3 * len(arms) + 0.6, 4.4)
     axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")
     for upper, lower, arm in zip(*axes, arms, strict=True):
         for run in arm:

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import tyro
 from arms import divergence_table
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from training_runs import PAPERS_TD3, RISEN, ZERO, Run, Variant, column, diverged, groups, last_read, who
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
 from seem.errors import run_command
+from seem.plots import new_figure
 
 DISCOUNTS = (0.0, 0.5, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
 """The paper's figure has .9275 to .99 (read off), of another data set; here the whole range down to 0."""
@@ -101,8 +101,7 @@ def _shown(discount: float | None) -> str:
 
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
     """SEEM at the end, and the share that diverges, against the discount; and SEEM over time."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
     cells = _by_discount(runs)
     colours = {discount: f"C{number}" for number, (discount,) in enumerate(sorted(cells))}

@@ -23,7 +23,6 @@ from laws_descent import (
 )
 from laws_measurement import Measurement, Start
 from laws_signs import check_adam, check_clipping, check_signs
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 from verdicts import Claim, as_json, open_console, print_claims
@@ -31,7 +30,7 @@ from verdicts import Claim, as_json, open_console, print_claims
 from seem.config import versions
 from seem.errors import InputError, run_command
 from seem.executors import ExecutorOptions
-from seem.plots import save_figure
+from seem.plots import new_figure, save_figure
 from seem.records import canonical_json, make_folder, write_atomically
 from seem.sweep import run_tasks, show_progress
 
@@ -174,8 +173,7 @@ def plot_lines(measurements: list[Measurement]) -> Figure:
     laws = list(dict.fromkeys(m.law for m in drawn))
     columns = min(3, max(1, len(laws)))
     rows = max(1, math.ceil(len(laws) / columns))
-    figure = Figure(figsize=(3.6 * columns, 2.8 * rows + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.6 * columns, 2.8 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, law in zip(axes, laws, strict=False):
         for m in (m for m in drawn if m.law == law):

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ntk_map import (
     INITIALISATIONS,
@@ -32,6 +31,7 @@ from rich.progress import track
 from verdicts import conclude, open_console
 
 from seem.errors import InputError, run_command
+from seem.plots import new_figure
 from seem.records import make_folder
 
 HALF_SIDE = 8.0
@@ -104,8 +104,7 @@ def plot(numbers: dict[str, Any]) -> Figure:
     Returns:
         Six panels.
     """
-    figure = Figure(figsize=(12, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 7.6)
     upper, lower = figure.subplots(2, 3)
     first = numbers["rows"][0]
     largest = max(max(map(max, grid)) for grid in numbers["maps"].values())

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import tyro
 from arms import excited_before
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 from surge_events import BASELINES, HORIZON, THEORY, auc_table, precision_and_recall, rise
@@ -22,6 +21,7 @@ from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
 from seem.errors import run_command
+from seem.plots import new_figure
 from seem.statistics import Interval, bootstrap_interval, wilson_interval
 
 VARIANTS = (
@@ -122,8 +122,7 @@ def plot_events(runs: Sequence[Run]) -> Figure:
     """Normalised SEEM and |Q| over its bound against the steps to the divergence, one line a run."""
     plain = [run for run in runs if not is_control(run) and rise(run) is not None]
     arms = list(dict.fromkeys(run["variant"] for run in plain)) or ["no critic diverged"]
-    figure = Figure(figsize=(3.4 * len(arms), 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * len(arms), 5.2)
     axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")
     for upper, lower, arm in zip(*axes, arms, strict=True):
         for run in (run for run in plain if run["variant"] == arm):
@@ -145,8 +144,7 @@ def plot_events(runs: Sequence[Run]) -> Figure:
 def plot_auc(runs: Sequence[Run]) -> Figure:
     """ROC-AUC of every signal with its interval over runs."""
     found = {signal: interval for signal, interval in auc_table(runs).items() if interval is not None}
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.2)
     axis = figure.subplots()
     for place, (signal, interval) in enumerate(reversed(found.items())):
         colour = "tab:blue" if signal in THEORY else "tab:orange"

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 from toy_maze import Maze, measure, train
@@ -21,6 +20,7 @@ from toy_maze_verdicts import GOLDEN, judge, kind_of
 from verdicts import conclude, open_console
 
 from seem.errors import InputError, run_command
+from seem.plots import new_figure
 from seem.records import make_folder
 
 PRINTED = Maze(trajectory_seed=1458, net_seed=111)
@@ -107,8 +107,7 @@ def plot(numbers: dict[str, Any]) -> Figure:
     Returns:
         Four panels.
     """
-    figure = Figure(figsize=(11, 7.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 7.4)
     (printed, surges), (crashes, errors) = figure.subplots(2, 2)
     _plot_printed(printed, numbers["printed"])
     plain = [row for row in numbers["runs"] if kind_of(row) == "plain"]

@@ -18,6 +18,18 @@ LARGEST_DRAWN = 1e12
 COLOURS = {"law": "tab:blue", "slope": "tab:orange", "forecast": "black", "crash": "tab:red", "layer": "tab:green"}
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of its own, which no window or global state of matplotlib knows.
+
+    Args:
+        width: In inches.
+        height: In inches.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically.
 
@@ -42,8 +54,7 @@ def _grid(records: Sequence[RunRecord]) -> tuple[Figure, list[Axes]]:
     """One panel a record, one row a depth."""
     depths = sorted({_depth(record) for record in records})
     columns = max(sum(_depth(record) == depth for record in records) for depth in depths)
-    figure = Figure(figsize=(4.6 * columns, 2.9 * len(depths) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * columns, 2.9 * len(depths) + 0.5)
     axes = figure.subplots(len(depths), columns, squeeze=False)
     panels = []
     for row, depth in zip(axes, depths, strict=True):
@@ -178,8 +189,7 @@ def plot_error_curves(records: Sequence[tuple[str, RunRecord]]) -> Figure:
     """
     crashed = [(name, record) for name, record in records if record.outcome["crash_step"] is not None]
     depths = sorted({_depth(record) for _, record in crashed}) or [2]
-    figure = Figure(figsize=(6.4 * len(depths), 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4 * len(depths), 4.6)
     for depth, axis in zip(depths, figure.subplots(1, len(depths), squeeze=False)[0], strict=True):
         for name, record in crashed:
             if _depth(record) != depth:
