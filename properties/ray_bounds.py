@@ -37,6 +37,24 @@ def gram_along(network: MLP, x0: torch.Tensor, points: torch.Tensor) -> np.ndarr
     return gram_blocks(network, x, x)[0].numpy()
 
 
+def common_direction(network: MLP, common: float) -> torch.Tensor:
+    """A direction that moves all units of the first layer alike: the first input, with its column of W_1 constant.
+
+    Args:
+        network: A critic, whose W_1 is changed.
+        common: What every unit's weight of the first input becomes.
+
+    Returns:
+        v, shape (inputs,), float64.
+    """
+    first = network.linears[0]
+    with torch.no_grad():
+        first.weight[:, 0] = common
+    v = torch.zeros(first.in_features, dtype=torch.float64)
+    v[0] = 1
+    return v
+
+
 def gram_rounding(network: MLP, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Largest rounding of a Gram block.
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from properties.ray_bounds import gram_along, gram_rounding
+from properties.ray_bounds import common_direction, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, Case, cases
 from properties.strategies.rays import on_rays
 from seem.factors import gradient_factors
@@ -72,10 +72,7 @@ def test_growth_is_linear_in_a_direction_that_layernorm_does_not_see(drawn, comm
     case, ray = drawn
     network, *_ = case.draw()
     x0, _, _ = ray.draw()
-    v = torch.zeros_like(x0)
-    v[0] = 1
-    with torch.no_grad():
-        network.linears[0].weight[:, 0] = common
+    v = common_direction(network, common)
     (rho,) = ray.lengths
     gram = gram_along(network, x0, (x0 + rho * v)[None])
     delta = gradient_factors(network, x0[None])[0].deltas

@@ -21,6 +21,7 @@ from properties.ray_bounds import (
     ROUNDING,
     assert_kernels_below,
     assert_values_below,
+    common_direction,
     gram_along,
     gram_rounding,
     ntk_bound,
@@ -91,10 +92,7 @@ def test_rmsnorm_sees_a_direction_common_to_all_units(drawn, common):
     case, ray = drawn
     network, *_ = case.draw()
     x0, _, _ = ray.draw()
-    v = torch.zeros_like(x0)
-    v[0] = 1
-    with torch.no_grad():
-        network.linears[0].weight[:, 0] = common
+    v = common_direction(network, common)
     assert_kernels_below(network, x0, v, x0 + torch.tensor(ray.lengths, dtype=torch.float64)[:, None] * v)
 
 
