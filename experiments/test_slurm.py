@@ -12,16 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 
-from seem.agents.td3 import TD3Config
-from seem.config import RunConfig
+from reference.tests.small_runs import CALM, contents, write_small
 from seem.datasets import load
 from seem.errors import InputError
 from seem.executors import ExecutorOptions
-from seem.networks import MLPConfig
 from seem.records import write_atomically
 from seem.sweep import Task, run_sweep, run_tasks
 from seem.training import train
@@ -29,12 +25,7 @@ from seem.training import train
 pytestmark = pytest.mark.slurm
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
-SHAPE = MLPConfig(depth=2, width=8)
-CALM = RunConfig(
-    TD3Config(critic=SHAPE, actor=SHAPE, critic_optimiser="sgd", discount=0.0), rows=8, budget=60, reading_interval=5
-)
 SLURM = ExecutorOptions(executor="slurm", partition="debug")
-FILES = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -135,19 +126,8 @@ def cluster() -> Iterator[None]:
 @pytest.fixture
 def tasks(tmp_path) -> list[Task]:
     """Two runs on a small data set in D4RL's layout."""
-    path = tmp_path / "small.hdf5"
-    generator = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        file["observations"] = generator.normal(size=(24, 3)).astype(np.float32)
-        file["actions"] = generator.uniform(-1, 1, (24, 1)).astype(np.float32)
-        file["rewards"] = np.ones(24, np.float32)
-        file["terminals"] = np.zeros(24, bool)
-        file["timeouts"] = np.arange(24) % 2 == 1
+    path = write_small(tmp_path / "small.hdf5")
     return [Task(name, CALM, path) for name in ("requeued", "preempted")]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES}
 
 
 def train_or_hang(out: Path, task: Task) -> Path:

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import tyro
 import verify_growth
 
+from reference.tests.small_runs import write_pairs
 from seem.errors import InputError
 
 SCRIPT = Path(__file__).parent / "verify_growth.py"
@@ -23,17 +23,11 @@ SMALL = ("--quick", "--depths", "2", "--width", "16", "--batch", "32", "--budget
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     """A data set of hopper's shape in D4RL's layout whose states double, so that plain critics excite themselves."""
-    path = tmp_path_factory.mktemp("data") / "doubling.hdf5"
     generator = np.random.default_rng(0)
-    states = np.abs(generator.normal(size=(200, 11))).astype(np.float32)
+    states = np.abs(generator.normal(size=(200, 11)))
     states[1::2] = 2 * states[::2]
-    with h5py.File(path, "w") as file:
-        file["observations"] = states
-        file["actions"] = generator.uniform(-1, 1, (200, 3)).astype(np.float32)
-        file["rewards"] = np.ones(200, np.float32)
-        file["terminals"] = np.zeros(200, bool)
-        file["timeouts"] = np.arange(200) % 2 == 1
-    return path
+    actions = generator.uniform(-1, 1, (200, 3))
+    return write_pairs(tmp_path_factory.mktemp("data") / "doubling.hdf5", states, actions)
 
 
 def call(*options: str) -> int:

@@ -10,32 +10,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
+from reference.tests.small_runs import CALM, contents, write_small
 from seem import sweep
-from seem.agents.td3 import TD3Config
-from seem.config import RunConfig, run_key
+from seem.config import run_key
 from seem.datasets import load
 from seem.errors import InputError
 from seem.executors import ExecutorOptions
-from seem.networks import MLPConfig
 from seem.records import read_run
 from seem.sweep import Task, run_sweep, run_tasks, show_progress
 from seem.training import train
 
-SHAPE = MLPConfig(depth=2, width=8)
-AGENT = TD3Config(critic=SHAPE, actor=SHAPE, critic_optimiser="sgd", critic_lr=1e-3, discount=0.0)
-CALM = RunConfig(AGENT, rows=8, budget=60, reading_interval=5)
 SERIAL, POOL, LOCAL = (
     ExecutorOptions(workers=1),
     ExecutorOptions(workers=2),
     ExecutorOptions(workers=2, executor="local"),
 )
-FILES = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
 
 
 @dataclass(frozen=True)
@@ -51,23 +44,11 @@ class Number:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "small.hdf5"
-    generator = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        file["observations"] = generator.normal(size=(24, 3)).astype(np.float32)
-        file["actions"] = generator.uniform(-1, 1, (24, 1)).astype(np.float32)
-        file["rewards"] = np.ones(24, np.float32)
-        file["terminals"] = np.zeros(24, bool)
-        file["timeouts"] = np.arange(24) % 2 == 1
-    return path
+    return write_small(tmp_path_factory.mktemp("data") / "small.hdf5")
 
 
 def tasks_of(data: Path) -> list[Task]:
     return [Task(f"calm-seed{seed}", replace(CALM, seed=seed), data) for seed in range(2)]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES}
 
 
 def square(task: Number) -> tuple[int, int]:
