@@ -88,11 +88,9 @@ def prepare(folder: Path, modules: tuple[str, ...]) -> None:
     for tests in ("properties", "reference/tests", "theory"):
         shutil.copytree(REPOSITORY / tests, folder / tests, ignore=unwanted, dirs_exist_ok=True)
     tests = ["properties"]
-    tests += [
-        f"reference/tests/test_{name}.py"
-        for name in (*CORE, "operators")
-        if (REPOSITORY / f"reference/tests/test_{name}.py").is_file()
-    ]
+    for name in (*CORE, "operators"):
+        found = sorted((REPOSITORY / "reference/tests").glob(f"test_{name}*.py"))
+        tests += [str(path.relative_to(REPOSITORY)) for path in found]
     (folder / "pyproject.toml").write_text(CONFIGURATION.format(files=files, tests=tests), encoding="utf-8")
 
 
