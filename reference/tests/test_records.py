@@ -1,8 +1,7 @@
-"""Records: one text a value, files that are whole or not there, hashes that notice every byte."""
+"""Records: one text a value, what is read back and what is refused, hashes that notice every byte."""
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from seem.records import (
     append_line,
     canonical_json,
     digest,
-    make_folder,
     parse_json,
     read_lines,
     read_outcome,
     read_run,
     read_tensors,
-    remove_partial,
     write_atomically,
     write_lines,
     write_outcome,
@@ -70,125 +67,6 @@ def test_digest_is_sha256():
     assert digest("abc") == digest(b"abc") == expected
 
 
-class Faults:
-    """Makes the k-th of the OS calls behind a write fail, and counts them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-        self.failing, self.calls = failing, 0
-        for owner, name in ((os, "fsync"), (os, "fdopen"), (Path, "replace"), (Path, "chmod")):
-            monkeypatch.setattr(owner, name, self.wrap(getattr(owner, name)))
-        opened = os.fdopen
-
-        def open_faulty(*arguments):
-            file = opened(*arguments)
-            return FaultyFile(file, self)
-
-        monkeypatch.setattr(os, "fdopen", open_faulty)
-
-    def count(self) -> None:
-        self.calls += 1
-        if self.calls == self.failing:
-            raise OSError(28, "No space left on device")
-
-    def wrap(self, function):
-        def counted(*arguments, **options):
-            self.count()
-            return function(*arguments, **options)
-
-        return counted
-
-
-class FaultyFile:
-    """A file whose writes may fail after half of the content, and whose flush may fail."""
-
-    def __init__(self, file, faults: Faults) -> None:
-        self.file, self.faults = file, faults
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-    def write(self, content: bytes) -> None:
-        self.file.write(content[: len(content) // 2])
-        self.faults.count()
-        self.file.write(content[len(content) // 2 :])
-
-    def flush(self) -> None:
-        self.faults.count()
-        self.file.flush()
-
-    def fileno(self) -> int:
-        return self.file.fileno()
-
-
-def test_a_write_that_fails_at_any_call_leaves_the_old_file(tmp_path):
-    path, old, new = tmp_path / "file", b"old" * 100, b"new content" * 100
-    calls = 6  # fdopen, write, flush, fsync, chmod, replace
-    for failing in range(1, calls + 2):
-        path.write_bytes(old)
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            faults = Faults(monkeypatch, failing)
-            if failing <= calls:
-                with pytest.raises(InputError, match="No space left on device"):
-                    write_atomically(path, new)
-            else:
-                write_atomically(path, new)
-        assert faults.calls == min(failing, calls)
-        assert path.read_bytes() == (old if failing <= calls else new)
-        assert [entry.name for entry in tmp_path.iterdir()] == ["file"], "no temporary file is left over"
-
-
-def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch):
-    write_atomically(tmp_path / "file", "old")
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "file", "new")
-    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
-
-
-def test_what_a_kill_left_in_a_folder_is_removed(tmp_path, monkeypatch):
-    write_atomically(tmp_path / "file", "old")
-    (tmp_path / ".hidden").write_text("not ours")
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", lambda *_, **__: None)  # a kill cleans nothing up
-        patched.setattr(Path, "replace", lambda *_: None)
-        write_atomically(tmp_path / "file", "new")
-    assert len(list(tmp_path.iterdir())) == 3
-    remove_partial(tmp_path)
-    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"file": "old", ".hidden": "not ours"}
-
-
-def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
-    order = []
-    for owner, name in ((os, "fsync"), (Path, "replace")):
-        original = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *a, original=original, name=name: (order.append(name), original(*a)))
-    write_atomically(tmp_path / "file", "π")
-    assert order == ["fsync", "replace"]
-    assert (tmp_path / "file").read_bytes() == "π".encode()
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
-
-
-def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="choose another output folder"):
-        make_folder(tmp_path / "file")
-    with pytest.raises(InputError, match="choose another output folder"):
-        make_folder(tmp_path / "file" / "below")
-    with pytest.raises(InputError, match="choose another output folder"):
-        write_atomically(tmp_path / "missing" / "file", "text")
-    with pytest.raises(InputError, match="choose another folder"):
-        append_line(tmp_path / "missing" / "file", {})
-    assert make_folder(tmp_path / "new" / "below").is_dir()
-    assert make_folder(tmp_path / "new") == tmp_path / "new"
-
-
 def test_lines_are_appended_and_read_back(tmp_path):
     path = tmp_path / "lines.jsonl"
     assert read_lines(path) == []
@@ -199,18 +77,6 @@ def test_lines_are_appended_and_read_back(tmp_path):
     before = path.read_bytes()
     write_lines(path, values)
     assert path.read_bytes() == before
-
-
-def test_an_append_is_on_the_disk_when_it_returns(tmp_path, monkeypatch):
-    seen, original = [], os.fsync
-
-    def note(descriptor):
-        seen.append((tmp_path / "lines.jsonl").read_bytes())
-        original(descriptor)
-
-    monkeypatch.setattr(os, "fsync", note)
-    append_line(tmp_path / "lines.jsonl", {"a": 1})
-    assert seen == [b'{"a":1}\n']
 
 
 def test_a_torn_last_line_is_left_out_wherever_it_is_torn(tmp_path):
