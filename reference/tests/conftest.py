@@ -1,9 +1,25 @@
-"""Shape checks on the whole package, and one torch thread a worker."""
+"""Shape checks on the whole package, one torch thread a worker, and a server to download from."""
 
+import threading
+
+import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("seem", "beartype.beartype")
 
-import torch  # noqa: E402 - the hook must stand before the package is first imported
+from reference.tests.download_server import Server  # noqa: E402 - it imports the package: the hook must stand before
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server of this machine, whose mode says how it fails."""
+    monkeypatch.setenv("no_proxy", "*")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
