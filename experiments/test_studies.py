@@ -108,10 +108,10 @@ def test_the_threshold_of_the_discount_is_that_of_seem_or_not():
             for seed in range(3)
         ]
 
-    assert verdicts("discount", runs(0.95, 0.95)) == ["verified"] * 3
-    assert verdicts("discount", runs(0.95, 0.97)) == ["verified", "refuted", "refuted"]
-    assert verdicts("discount", runs(0.97, 0.95)) == ["verified", "refuted", "open"]
-    assert verdicts("discount", runs(2.0, 2.0)) == ["verified", "open", "verified"]
+    assert verdicts("discount", runs(0.95, 0.95)) == ["verified"] * 5
+    assert verdicts("discount", runs(0.95, 0.97)) == ["verified", *["refuted", "refuted"] * 2]
+    assert verdicts("discount", runs(0.97, 0.95)) == ["verified", *["refuted", "open"] * 2]
+    assert verdicts("discount", runs(2.0, 2.0)) == ["verified", *["open", "verified"] * 2]
     assert verdicts("discount", runs(0.0, 0.0))[0] == "refuted"
 
 

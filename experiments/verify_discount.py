@@ -7,6 +7,7 @@ Exit status: 0 when every claim is verified or open, 1 when one is refuted, 2 on
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import tyro
 from arms import divergence_table
@@ -23,6 +24,11 @@ DISCOUNTS = (0.0, 0.5, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
 VARIANTS = tuple(Variant(f"discount {value}", replace(PAPERS_TD3, discount=value)) for value in DISCOUNTS)
 
 
+LEVELS = {"a tenth": RISEN, "zero": ZERO}
+"""What normalised SEEM is held against: a tenth was declared before the recorded runs, zero itself, above which many
+fresh critics are already, was added after them."""
+
+
 def discount_of(run: Run) -> float:
     """The discount of a run's arm."""
     return float(run["variant"].removeprefix("discount "))
@@ -35,7 +41,8 @@ def judge(runs: Sequence[Run]) -> list[Claim]:
 
 def _judge(runs: Sequence[Run]) -> list[Claim]:
     cells = {discount: cell for (discount,), cell in _by_discount(runs).items()}
-    return [_never_positive(runs, cells.get(0.0, [])), _threshold(runs, cells), _together(runs)]
+    both = [judge(level) for level in LEVELS for judge in (partial(_threshold, runs, cells), partial(_together, runs))]
+    return [_never_positive(runs, cells.get(0.0, [])), *both]
 
 
 def _by_discount(runs: Sequence[Run]) -> dict[tuple[float], list[Run]]:
@@ -51,14 +58,14 @@ def _never_positive(runs: Sequence[Run], myopic: Sequence[Run]) -> Claim:
     return Claim(name, "verified" if largest <= ZERO else "refuted", evidence)
 
 
-def _threshold(runs: Sequence[Run], cells: dict[float, list[Run]]) -> Claim:
-    name = f"{runs[0]['data']}: critics begin to diverge at the discount at which SEEM leaves zero"
+def _threshold(runs: Sequence[Run], cells: dict[float, list[Run]], level: str) -> Claim:
+    name = f"{runs[0]['data']}: critics begin to diverge at the discount at which normalised SEEM rises above {level}"
     discounts = sorted(cells)
     diverging = _first(discounts, lambda discount: 2 * diverged(cells[discount]) > len(cells[discount]))
-    risen = _first(discounts, lambda discount: 2 * sum(map(_risen, cells[discount])) > len(cells[discount]))
+    risen = _first(discounts, lambda discount: 2 * _risen(cells[discount], level) > len(cells[discount]))
     if diverging is None and risen is None:
         return Claim(name, "open", "neither happens in half of the runs of any discount: train for more --steps")
-    evidence = f"half of the critics diverge from γ = {_shown(diverging)} on, half have SEEM above {RISEN} from"
+    evidence = f"half of the critics diverge from γ = {_shown(diverging)} on, half have SEEM above {level} from"
     evidence += f" γ = {_shown(risen)} on, of {', '.join(map(_shown, discounts))}"
     return Claim(name, "verified" if diverging == risen else "refuted", evidence)
 
@@ -73,14 +80,14 @@ def _first(discounts: Sequence[float], holds) -> float | None:
     return from_here
 
 
-def _together(runs: Sequence[Run]) -> Claim:
-    name = f"{runs[0]['data']}: a critic diverges if and only if its SEEM ends above zero"
-    odd = [run for run in runs if _risen(run) != (run["divergence_step"] is not None)]
+def _together(runs: Sequence[Run], level: str) -> Claim:
+    name = f"{runs[0]['data']}: a critic diverges if and only if its last normalised SEEM before is above {level}"
+    odd = [run for run in runs if (_end(run) > LEVELS[level]) != (run["divergence_step"] is not None)]
     silent = sum(run["divergence_step"] is not None for run in odd)
     evidence = f"{len(runs) - len(odd)} of {len(runs)} runs agree; {silent} diverge without it, "
     evidence += f"{len(odd) - silent} have it and do not diverge within their steps"
     for run in odd[:2]:
-        evidence += f"; {who(run)}: SEEM ends at {_end(run):.2g}, |Q| at {run['last_q']:.3g} of {run['bound']:.3g}"
+        evidence += f"; {who(run)}: SEEM {_end(run):.2g}, |Q| at {run['last_q']:.3g} of {run['bound']:.3g}"
     # Runs that have it and go on are censored, no counterexamples.
     return Claim(name, "refuted" if silent else "open" if odd else "verified", evidence)
 
@@ -90,9 +97,8 @@ def _end(run: Run) -> float:
     return last_read(run, "normalised")
 
 
-def _risen(run: Run) -> bool:
-    """Whether SEEM counts as above zero at the end of a run."""
-    return _end(run) > RISEN
+def _risen(runs: Sequence[Run], level: str) -> int:
+    return sum(_end(run) > LEVELS[level] for run in runs)
 
 
 def _shown(discount: float | None) -> str:
@@ -100,7 +106,7 @@ def _shown(discount: float | None) -> str:
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
-    """SEEM at the end, and the share that diverges, against the discount; and SEEM over time."""
+    """SEEM before the divergence, and the share that diverges, against the discount; and SEEM over time."""
     figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
     cells = _by_discount(runs)
@@ -113,7 +119,7 @@ def figures(runs: Sequence[Run]) -> dict[str, Figure]:
     shares = [(discount, diverged(cell) / len(cell)) for (discount,), cell in sorted(cells.items())]
     left.plot(*zip(*shares, strict=True), color="0.3", lw=1, label="share of critics that diverge")
     left.axhline(RISEN, color="0.6", lw=0.8, ls=":")
-    left.set(xlabel="discount", ylabel="normalised SEEM at the end", title="each point a critic")
+    left.set(xlabel="discount", ylabel="last normalised SEEM before divergence", title="each point a critic")
     left.legend(fontsize=8)
     right.set(xlabel="critic step", ylabel="normalised SEEM", title="over time, also past the divergence")
     right.legend(fontsize=7, ncols=2)
