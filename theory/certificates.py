@@ -58,11 +58,8 @@ def relu_seem_matrix(discount: Fraction = DISCOUNT) -> list[list[Fraction]]:
         inner = [a * g * part for a, g in zip(HEAD, active, strict=True) for part in x]
         return [value * g for value, g in zip(z, active, strict=True)] + inner
 
-    def dot(left: Sequence[int], right: Sequence[int]) -> int:
-        return sum(a * b for a, b in zip(left, right, strict=True))
-
     here, there = [row(x) for x in ROWS], [row(x) for x in NEXT_ROWS]
-    return [[discount * dot(b, column) - dot(a, column) for column in here] for a, b in zip(here, there, strict=True)]
+    return [[discount * _dot(b, column) - _dot(a, column) for column in here] for a, b in zip(here, there, strict=True)]
 
 
 def baird_seem_matrix(discount: Fraction) -> list[list[Fraction]]:
@@ -76,10 +73,7 @@ def baird_seem_matrix(discount: Fraction) -> list[list[Fraction]]:
     """
     phi = [[2 * (i == j) for j in range(7)] + [1] for i in range(6)] + [[0] * 6 + [1, 2]]
 
-    def dot(left: Sequence[int], right: Sequence[int]) -> int:
-        return sum(a * b for a, b in zip(left, right, strict=True))
-
-    return [[discount * dot(phi[6], column) - dot(row, column) for column in phi] for row in phi]
+    return [[discount * _dot(phi[6], column) - _dot(row, column) for column in phi] for row in phi]
 
 
 def certify_spectrum(matrix: Sequence[Sequence[Fraction]]) -> Certificate:
@@ -157,10 +151,7 @@ def certify_tanh_spectrum(discount: str = "0.99") -> Certificate:
 
         here, there = [row(arb(x)) for x in ("0.5", "1")], [row(arb(x)) for x in ("0.75", "1.5")]
 
-        def dot(left: list[arb], right: list[arb]) -> arb:
-            return sum((a * b for a, b in zip(left, right, strict=True)), arb(0))
-
-        entries = [[arb(discount) * dot(b, c) - dot(a, c) for c in here] for a, b in zip(here, there, strict=True)]
+        entries = [[arb(discount) * _dot(b, c) - _dot(a, c) for c in here] for a, b in zip(here, there, strict=True)]
         # Not multiple=True: flint proves that the eigenvalues are simple or raises.
         roots = sorted(acb_mat(entries).eig(), key=lambda root: -float(root.real.mid()))
         return Certificate(
@@ -217,6 +208,11 @@ def euler_time_to_pass(depth: int, rate: Fraction, factor: int, growth: Fraction
             elapsed += step / (speed * size ** (2 * depth - 2))
             size *= 1 + step
         return _above(elapsed)
+
+
+def _dot(left: Sequence, right: Sequence):
+    """A dot product in the arithmetic of its operands: integers, or balls."""
+    return sum(a * b for a, b in zip(left, right, strict=True))
 
 
 def _below(value) -> float:

@@ -17,6 +17,11 @@ def draw_batch(rows: int = 9, seed: int = 0, dtype: torch.dtype = torch.float64)
     )
 
 
+def leaves(module: torch.nn.Module) -> list[torch.Tensor]:
+    """Copies of a module's parameters, each a leaf of its own."""
+    return [parameter.detach().clone().requires_grad_() for parameter in module.parameters()]
+
+
 class SlowOptimiser:
     """Heavy ball and Adam, one parameter after the other, as their papers print them.
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 from torch.nn import functional
 
-from reference.tests.agent_cases import SlowOptimiser, draw_batch
+from reference.tests.agent_cases import SlowOptimiser, draw_batch, leaves
 from reference.tests.sac_cases import SMALL, all_equal, build, parameters
 from seem.agents.sac import SAC
 from seem.errors import InputError
@@ -19,14 +19,11 @@ class SlowSAC:
     """Haarnoja et al. 2018 (1812.05905), equations (5), (7) and (18), on bare lists of parameters."""
 
     def __init__(self, agent: SAC) -> None:
-        def copies(module):
-            return [parameter.detach().clone().requires_grad_() for parameter in module.parameters()]
-
         self.config = config = agent.config
-        self.critics = [copies(critic) for critic in agent.critics]
-        self.targets = [copies(critic) for critic in agent.target_critics]
-        self.actor = copies(agent.actor)
-        self.log_temperature = copies(agent.temperature)[0]
+        self.critics = [leaves(critic) for critic in agent.critics]
+        self.targets = [leaves(critic) for critic in agent.target_critics]
+        self.actor = leaves(agent.actor)
+        self.log_temperature = leaves(agent.temperature)[0]
         self.noise = torch.Generator()
         self.noise.set_state(agent.noise.get_state())
         self.critic_optimisers = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reference.tests.agent_cases import SlowOptimiser, draw_batch
+from reference.tests.agent_cases import SlowOptimiser, draw_batch, leaves
 from reference.tests.td3_cases import COPIED, build, networks, small
 from seem.agents.common import load_state, state_of
 from seem.agents.td3 import TD3
@@ -16,9 +16,6 @@ class SlowTD3:
     """Fujimoto et al. 2018, algorithm 1, and Fujimoto and Gu 2021, equation (3), on lists of leaf tensors."""
 
     def __init__(self, agent: TD3) -> None:
-        def leaves(module):
-            return [parameter.detach().clone().requires_grad_() for parameter in module.parameters()]
-
         self.config = config = agent.config
         self.steps = 0
         self.critics, self.critic_targets = ([leaves(c) for c in cs] for cs in (agent.critics, agent.target_critics))
