@@ -13,7 +13,7 @@ from seem.plots import new_figure
 from seem.statistics import bootstrap_interval, survival, wilson_interval
 
 SIGNIFICANT = 0.05
-"""Level of Fisher's exact test between two arms."""
+"""Level of a study's tests."""
 
 
 def rate(runs: Sequence[Run]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import tyro
-from arms import divergence_table, excited_before, plot_arms, rate
+from arms import SIGNIFICANT, divergence_table, excited_before, plot_arms, rate
 from matplotlib.figure import Figure
 from scipy import stats
 from training_runs import PAPERS_TD3, Run, Variant, groups
@@ -30,7 +30,6 @@ LAGS = {f"copied every {every}": (every - 1) / 2 for every in INTERVALS} | {
     f"average {tau}": (1 - tau) / tau for tau in RATES
 }
 """Mean age of the target in critic steps: half an interval, or the mean of a geometric weight."""
-SIGNIFICANT = 0.05
 
 
 def judge(runs: Sequence[Run]) -> list[Claim]:
