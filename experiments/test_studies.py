@@ -235,7 +235,7 @@ def test_a_quick_run_ends_with_records_that_say_the_same(study, tmp_path, capsys
     assert "embedded (made by this project)" in printed
     assert len(list(tmp_path.glob("*.png"))) == len(STUDIES[study].figures(runs))
     lines = (tmp_path / "runs.jsonl").read_text()
-    (tmp_path / "runs.jsonl").write_text(lines.replace('"seed":0', '"seed":1', 1))
+    (tmp_path / "runs.jsonl").write_text(lines.replace('"seed":10', '"seed":11', 1))
     with pytest.raises(InputError, match="changed after the run"):
         read_study(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["study"] == study
