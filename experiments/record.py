@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from recorded_studies import RECORDED, recorded_claims, seal
+from recorded_studies import RECORDED, SUMMARY, recorded_claims, seal
 from training_study import RESULTS, RUNS
 
 from seem.errors import InputError, run_command
@@ -42,12 +42,12 @@ def main(options: Options) -> int:
         InputError: When a folder holds no finished study; nothing is copied then.
     """
     for folder in options.folders:
-        if not (folder / RESULTS).is_file():
+        if not any((folder / name).is_file() for name in (RESULTS, SUMMARY)):
             raise InputError(f"{folder} holds no {RESULTS}: let the study's command finish first")
         recorded_claims(folder)
     for folder in options.folders:
         target = make_folder(options.recorded / folder.resolve().name)
-        for path in [folder / RESULTS, folder / RUNS, *sorted(folder.glob("*.png"))]:
+        for path in [folder / RESULTS, folder / SUMMARY, folder / RUNS, *sorted(folder.glob("*.png"))]:
             if path.exists():
                 shutil.copy2(path, target / path.name)
         print(f"recorded: {target}")
