@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,17 +51,22 @@ def _title(record: RunRecord) -> str:
     return f"L = {_depth(record)}, seed {record.outcome['run']['seed']}"
 
 
+COLUMNS = 5
+"""Panels beside each other at most."""
+
+
 def _grid(records: Sequence[RunRecord]) -> tuple[Figure, list[Axes]]:
-    """One panel a record, one row a depth."""
-    depths = sorted({_depth(record) for record in records})
-    columns = max(sum(_depth(record) == depth for record in records) for depth in depths)
-    figure = new_figure(4.6 * columns, 2.9 * len(depths) + 0.5)
-    axes = figure.subplots(len(depths), columns, squeeze=False)
+    """One panel a record; a new row begins with every depth."""
+    counts = Counter(sorted(map(_depth, records)))
+    columns = min(COLUMNS, max(counts.values()))
+    rows = {depth: -(-count // columns) for depth, count in counts.items()}
+    figure = new_figure(4.6 * columns, 2.9 * sum(rows.values()) + 0.5)
+    axes = iter(figure.subplots(sum(rows.values()), columns, squeeze=False).flat)
     panels = []
-    for row, depth in zip(axes, depths, strict=True):
-        used = sum(_depth(record) == depth for record in records)
-        panels += list(row[:used])
-        for axis in row[used:]:
+    for depth, count in counts.items():
+        cells = [next(axes) for _ in range(rows[depth] * columns)]
+        panels += cells[:count]
+        for axis in cells[count:]:
             axis.set_axis_off()
     return figure, panels
 
