@@ -18,7 +18,7 @@ from claims.verdicts import VERDICTS
 sys.path.insert(0, str(EXPERIMENTS))
 
 from findings import Finding, read_findings
-from recorded_studies import RECORDED
+from recorded_studies import RECORDED, recorded_versions
 
 from theory.render import ABOUT, parts
 
@@ -158,7 +158,8 @@ def _figures(findings: list[Finding]) -> Iterator[str]:
     for finding in findings:
         yield f'<h3 id="study-{finding.folder}">{_escape(finding.title)}</h3><p>{_escape(finding.says.strip())}</p>'
         yield f"<p><code>{_escape(finding.command)}</code> ({_escape(finding.took)}; records in "
-        yield f"<code>experiments/recorded/{finding.folder}/</code>)</p>"
+        made_with = ", ".join(f"{name} {version}" for name, version in recorded_versions(finding.folder).items())
+        yield f"<code>experiments/recorded/{finding.folder}/</code>; made with {_escape(made_with)})</p>"
         for name in finding.figures:
             source = shrink(RECORDED / finding.folder / name)
             yield f'<img loading="lazy" alt="{_escape(finding.title)}: {name}" src="data:image/png;base64,{source}">'

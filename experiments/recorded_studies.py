@@ -43,16 +43,30 @@ def recorded_claims(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: When there is no record, or when what was written does not follow from what was measured.
     """
-    records = sorted(path for name in (RESULTS, SUMMARY) for depth in ("", "*/") for path in folder.glob(depth + name))
-    if not records:
-        raise InputError(f"{folder} holds no record: repeat the study's command and record it")
     parts = {}
-    for path in records:
+    for path in records(folder):
         written = parse_json(path.read_text(encoding="utf-8"))
         parts[path.parent.name] = rejudge(path, written)
         if parts[path.parent.name] != written["claims"]:
             raise InputError(f"the verdicts in {path} do not follow from its numbers: restore it or repeat its command")
     return next(iter(parts.values())) if len(parts) == 1 else merge(parts)
+
+
+def records(folder: Path) -> list[Path]:
+    """The files that hold a study's claims, one a data set.
+
+    Raises:
+        InputError: When there is none.
+    """
+    found = sorted(path for name in (RESULTS, SUMMARY) for depth in ("", "*/") for path in folder.glob(depth + name))
+    if not found:
+        raise InputError(f"{folder} holds no record: repeat the study's command and record it")
+    return found
+
+
+def recorded_versions(name: str) -> dict[str, str]:
+    """Versions of the libraries that a recorded study was made with."""
+    return parse_json(records(RECORDED / name)[0].read_text(encoding="utf-8"))["versions"]
 
 
 def rejudge(path: Path, written: dict[str, Any]) -> list[dict[str, Any]]:
