@@ -79,6 +79,8 @@ def test_commands(command, tmp_path, monkeypatch):
     name, *arguments = command.words
     if name in ("python", "python3") and arguments[:2] == ["-m", "pytest"]:
         check_pytest(arguments[2:], command.variables)
+    elif name in ("python", "python3") and arguments[:2] == ["-m", "nox"]:
+        check_nox(arguments[2:])
     elif name in ("python", "python3"):
         if arguments[:2] != ["-m", "venv"]:
             check_script(arguments, tmp_path, monkeypatch)
