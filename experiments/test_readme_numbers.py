@@ -1,0 +1,61 @@
+"""Every number that the README gives of recorded runs stands in the evidence that follows from them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arms import last_read
+from recorded_studies import RECORDED, recorded_claims
+from training_study import read_study
+
+README = " ".join((Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8").split())
+
+TEN, ERROR = "hopper-embedded-ten-seeds", r"\|error\| ([\d.]+)%"
+NUMBERS = [
+    (r"At 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
+    (r"at 95 % it is ([\d.]+) %", "hopper-embedded", "forecast at 95%", ERROR),
+    (r"median errors are ([\d.]+) %", TEN, "forecast at 80%", ERROR),
+    (r"median errors are \S+ % and ([\d.]+) %", TEN, "forecast at 95%", ERROR),
+    (r"\((\d+) critics, \d+ of them censored", TEN, "forecast at 80%", r"of (\d+) runs censored"),
+    (r"critics, (\d+) of them censored", TEN, "forecast at 80%", r"; (\d+) of \d+ runs censored"),
+    (r"and in (\d+) of \d+ SEEM rises first", "surge", "rises above a tenth", r"^(\d+) of \d+ diverging"),
+    (r"and in \d+ of (\d+) SEEM rises first", "surge", "rises above a tenth", r"^\d+ of (\d+) diverging"),
+    (r"by (\d+) steps in the median", "surge", "rises above a tenth", r"median lead (\d+) steps"),
+    (r"(\d+) of \d+ runs agree", "discount", "if and only if .* above zero", r"(\d+) of \d+ runs agree"),
+    (r"\d+ of (\d+) runs agree", "discount", "if and only if .* above zero", r"\d+ of (\d+) runs agree"),
+]  # fmt: skip
+"""Where the README has a number, and where the evidence of which record has it."""
+
+
+def evidence(folder: str, claim: str) -> str:
+    (found,) = [item for item in recorded_claims(RECORDED / folder) if re.search(claim, item["name"])]
+    return found["evidence"]
+
+
+@pytest.mark.parametrize(("said", "folder", "claim", "measured"), NUMBERS, ids=[row[0] for row in NUMBERS])
+def test_a_number_is_that_of_the_record(said, folder, claim, measured):
+    found = re.search(said, README)
+    assert found, f"the README no longer says {said}: change this test with it"
+    assert found[1] == re.search(measured, evidence(folder, claim))[1]
+
+
+def test_the_share_of_right_alarms():
+    percent = re.search(r"within 100 steps follows (\d+) % of such readings", README)[1]
+    precision = re.search(r"precision (0\.\d+)", evidence("surge", "is an alarm"))[1]
+    assert int(percent) == round(100 * float(precision))
+
+
+def test_seem_where_norms_are_held():
+    said = re.search(r"normalised SEEM of (\.\d+)", README)[1]
+    _, runs = read_study(RECORDED / "normalisation")
+    held = [last_read(run, "normalised") for run in runs if run["variant"] == "norms held"]
+    assert f"{np.mean(held):.2f}" == f"0{said}"
+
+
+def test_errors_on_windows():
+    found = re.search(r"(\d+) of (\d+) runs crash within 400 steps", README)
+    summaries = sorted((RECORDED / "d4rl-v0-windows").glob("*/summary.json"))
+    rows = [row for path in summaries for row in json.loads(path.read_text())["rows"]["plain"]]
+    assert (int(found[1]), int(found[2])) == (sum(row["crash_step"] is not None for row in rows), len(rows))
