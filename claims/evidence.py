@@ -1,5 +1,6 @@
 """What the evidence says: outcomes of the tests that claims name, and verdicts of recorded runs."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from claims.ledger import RECORD, ROOT, Ledger, LedgerError
-from seem.errors import InputError
-from seem.records import digest, write_atomically
 
 EXPERIMENTS = ROOT / "experiments"
 RECORDED = "experiments/recorded"
@@ -52,12 +51,15 @@ def fingerprint(root: Path = ROOT) -> str:
     except (OSError, subprocess.CalledProcessError):
         raise LedgerError(f"{root} is no git repository: run this in a clone, which says what the files are") from None
     names = [name for name in listed.stdout.decode().split("\0") if name and name not in GENERATED]
-    present = (f"{name} {digest((root / name).read_bytes())}" for name in sorted(names) if (root / name).is_file())
-    return digest("\n".join(present))
+    present = {name: (root / name).read_bytes() for name in sorted(names) if (root / name).is_file()}
+    hashes = (f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in present.items())
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def write_outcomes(path: Path, outcomes: Mapping[str, Evidence], made_from: str) -> None:
     """Keep the outcomes of the tests with the fingerprint of what they were made from."""
+    from seem.records import write_atomically  # not above: the plugin is loaded where seem is not installed yet
+
     content = {"fingerprint": made_from, "tests": [asdict(evidence) for evidence in outcomes.values()]}
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
@@ -93,6 +95,8 @@ def _read_folder(folder: Path, wanted: Iterable[str]) -> list[Evidence]:
     if str(EXPERIMENTS) not in sys.path:
         sys.path.insert(0, str(EXPERIMENTS))
     from recorded_studies import damage, recorded_claims
+
+    from seem.errors import InputError
 
     try:
         wrong = damage(folder)
