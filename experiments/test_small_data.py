@@ -239,6 +239,7 @@ def test_a_quick_run_without_d3rlpy_is_kept_and_not_repeated(tmp_path, capsys, m
 
 
 def test_overflows_are_recorded_judged_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("SEEM_D4RL_DIR", raising=False)
     monkeypatch.setattr(small_data_runs, "find_peer", lambda name: None)
     monkeypatch.setattr(small_data_runs, "OwnLearner", Exploding)
     assert call("--quick", "--out", str(tmp_path)) == 1

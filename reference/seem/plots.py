@@ -19,7 +19,7 @@ LARGEST_DRAWN = 1e12
 COLOURS = {"law": "tab:blue", "slope": "tab:orange", "forecast": "black", "crash": "tab:red", "layer": "tab:green"}
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float | int, height: float | int) -> Figure:
     """An empty figure of its own, which no window or global state of matplotlib knows.
 
     Args:
