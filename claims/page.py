@@ -80,10 +80,10 @@ def _table(claims: list[dict[str, Any]], folders: set[str], marks: dict[str, str
     yield '<input type="search" id="text" placeholder="Search statement, source, id" aria-label="Search claims">'
     for verdict in VERDICTS:
         yield f'<label><input type="checkbox" name="verdict" value="{verdict}" checked> {verdict}</label>'
-    for name, label in (("grade", "grade"), ("kind", "kind")):
+    for name in ("grade", "kind"):
         values = dict.fromkeys(claim[name] for claim in claims)
         options = "".join(f'<option value="{value}">{value}</option>' for value in values)
-        yield f'<label>{label} <select name="{name}"><option value="">any</option>{options}</select></label>'
+        yield f'<label>{name} <select name="{name}"><option value="">any</option>{options}</select></label>'
     yield '<output id="shown" aria-live="polite"></output></form>'
     order = sorted(claims, key=lambda claim: (not claim["broken"], VERDICTS.index(claim["verdict"])))
     yield from (_claim(claim, folders, marks) for claim in order)

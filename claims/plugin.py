@@ -7,12 +7,13 @@ it anew.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from claims.evidence import RECORDED, Evidence, fingerprint, read_records, write_outcomes
-from claims.ledger import CLAIMS, REFERENCES, Ledger, LedgerError, check_bindings, read_ledger
+from claims.ledger import CLAIMS, REFERENCES, Ledger, LedgerError, check_bindings, premises, read_ledger
 from claims.verdicts import VERIFIED, compute
 
 LEDGER = "claims/ledger.json"
@@ -131,7 +132,9 @@ class Recorder:
         ]
         if not decided:
             return
-        rows = compute(self.ledger, self.found | read_records(self.ledger, self.root / RECORDED))
+        needed = set(decided).union(*(premises(name, self.ledger) for name in decided))
+        part = replace(self.ledger, claims={name: self.ledger.claims[name] for name in needed})
+        rows = compute(part, self.found | read_records(part, self.root / RECORDED))
         for name in decided:
             row, before = rows[name], self.committed.get(name, "not there")
             premises_ran = all(used in decided for used in row.claim.uses)

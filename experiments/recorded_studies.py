@@ -141,7 +141,7 @@ def damage(folder: Path) -> str:
     lines = (recorded / SEALS).read_text(encoding="utf-8").splitlines() if (recorded / SEALS).exists() else []
     sealed = {name: sha256 for sha256, name in (line.split("  ", 1) for line in lines)}
     expected = {name for name in sealed if name.startswith(f"{folder.name}/")}
-    there = {path.relative_to(recorded).as_posix() for path in files(recorded) if path.is_relative_to(folder)}
+    there = {path.relative_to(recorded).as_posix() for path in folder.rglob("*") if path.is_file()}
     if not expected | there:
         return f"there is no recorded study {folder.name}"
     for name in sorted(expected | there):
