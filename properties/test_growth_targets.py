@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, target
+from hypothesis import example, given, target
 from hypothesis import strategies as st
 
 from properties.strategies.networks import powers_of_two
@@ -76,6 +76,8 @@ def test_a_slow_target_slows_a_mode_and_keeps_its_sign(tau, gram, share):
 
 
 @given(tau=target_rates, gram=grams, share=shares, factor=powers_of_two(-8, 0))
+# Found among ten thousand: libm's x², unlike x·x, is not always rounded correctly.
+@example(tau=0.49590384952363903, gram=1e-06, share=37.5, factor=0.5)
 def test_mode_rates_have_one_unit_of_time(tau, gram, share, factor):
     slower = EMALaw(1, tau * factor).mode_rate(share * gram * factor, gram * factor)
     assert slower == EMALaw(1, tau).mode_rate(share * gram, gram) * factor

@@ -83,7 +83,8 @@ class EMALaw:
         """
         half = (self.target_rate + gram) / 2
         drive = self.target_rate * (bootstrap - gram)
-        root = math.sqrt(half**2 + drive)
+        # A product, where a power need not be rounded correctly: rates keep scaling exactly by powers of two.
+        root = math.sqrt(half * half + drive)
         # Without the cancellation of root - half for a small drive.
         return drive / (root + half)
 
