@@ -4,22 +4,33 @@ import torch
 from torch import Tensor, nn
 
 
-def by_sample(network: nn.Module, x: Tensor, x_next: Tensor, discount: float | Tensor) -> Tensor:
-    """The published procedure: one backward pass a row, all gradients stacked, one product.
+def gradients_by_sample(network: nn.Module, rows: Tensor) -> Tensor:
+    """Per-sample gradients stacked, one backward pass a row."""
+    parameters, stacked = list(network.parameters()), []
+    for row in rows:
+        values = network(row[None])
+        network.zero_grad()
+        values.backward()
+        stacked.append(torch.cat([p.grad.view(-1) for p in parameters if p.grad is not None]))
+    return torch.stack(stacked)
 
-    Source: the order of operations of the authors' public code (printed).
+
+def by_published_procedure(network: nn.Module, x: Tensor, x_next: Tensor, discount: float | Tensor) -> Tensor:
+    """A/P as the authors' public code gets it, where G(X, X) is a result of its own and multiplied out twice.
+
+    Source: the order of operations of that code (printed): a backward pass a row, gradients over √P, three products.
     """
-    parameters = list(network.parameters())
+    phi = gradients_by_sample(network, x)
+    phi = phi / phi.shape[1] ** 0.5
+    _ = phi @ phi.T
+    phi_next = gradients_by_sample(network, x_next)
+    phi_next = phi_next / phi_next.shape[1] ** 0.5
+    return discount * (phi_next @ phi.T) - phi @ phi.T
 
-    def gradients(rows: Tensor) -> Tensor:
-        stacked = []
-        for row in rows:
-            network.zero_grad()
-            network(row[None]).sum().backward()
-            stacked.append(torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None]))
-        return torch.stack(stacked)
 
-    phi, phi_next = gradients(x), gradients(x_next)
+def by_sample(network: nn.Module, x: Tensor, x_next: Tensor, discount: float) -> Tensor:
+    """The same loop with one fused product and nothing else."""
+    phi, phi_next = gradients_by_sample(network, x), gradients_by_sample(network, x_next)
     return (discount * phi_next - phi) @ phi.T
 
 

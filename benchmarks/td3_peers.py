@@ -16,7 +16,7 @@ def perceptron(inputs: int, outputs: int, *last: nn.Module) -> nn.Sequential:
 
 
 class EagerTD3:
-    """The loop of CORL's td3_bc.py (Tarasov et al. 2022, 2210.07105), re-told; only the order of work is kept."""
+    """The loop of CORL's td3_bc.py (Tarasov et al. 2022, 2210.07105) without its cloning term, re-told in its order."""
 
     def __init__(self, observation_dim: int, action_dim: int) -> None:
         self.actor = perceptron(observation_dim, action_dim, nn.Tanh())
@@ -24,11 +24,11 @@ class EagerTD3:
         self.actor_target, self.critic_targets = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
         self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=3e-4)
         self.critic_optimisers = [torch.optim.Adam(critic.parameters(), lr=3e-4) for critic in self.critics]
-        self.steps = 0
+        self.steps, self.rng = 0, np.random.default_rng(0)
 
     def sample(self, data: list[Tensor], batch: int) -> list[Tensor]:
         """A minibatch, indices drawn by numpy."""
-        indices = np.random.default_rng(self.steps).integers(0, len(data[0]), size=batch)
+        indices = self.rng.integers(0, len(data[0]), size=batch)
         return [part[indices] for part in data]
 
     def train(self, batch: list[Tensor]) -> dict[str, float]:
