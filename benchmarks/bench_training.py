@@ -95,10 +95,13 @@ def measure(rounds: int) -> list[Row]:
         peer.close()
     many = Timing("many", tuple(seconds / SEEDS for seconds in timings["many"].seconds))
     peak = 20 * 2 * 1024**3 / timings["peak"].median
+    # What no program of these products can exceed, as a ratio to the eager loop.
+    bound = timings[EAGER].median / (operations() * STEPS / peak)
     table = []
     for name, ours, setting in (("one", timings["one"], "one seed"), ("many", many, f"{SEEDS} seeds in one program")):
         share = operations() * STEPS / ours.median / peak
         note = f"{STEPS / ours.median:.0f} seed-steps a second, {share:.0%} of the measured {peak / 1e9:.0f} GFLOP/s"
+        note += f"; all of it would be {bound:.2f}× the eager loop"
         targets = TARGETS if name == "one" else {EAGER: BATCHED_TARGET}
         against = [(timings.get(peer, peer), targets.get(peer)) for peer in (EAGER, D3RLPY, JAX, REFERENCE)]
         table += compare("training", setting, ours, against, per=STEPS, note=note)

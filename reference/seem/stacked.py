@@ -8,6 +8,7 @@ operation and nothing is allocated twice.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -47,6 +48,11 @@ class Layer:
     bias: Float[Tensor, "K 1 fan_out"] | None
     gain: Float[Tensor, "K 1 fan_out"] | None
     shift: Float[Tensor, "K 1 fan_out"] | None
+
+    @cached_property
+    def transposed(self) -> Float[Tensor, "K fan_in fan_out"]:
+        """The weights as the forward pass multiplies by them."""
+        return self.weight.mT
 
     def every(self, number: int) -> "Layer":
         """The parameters of each ``number``-th network, from the first on."""
@@ -99,6 +105,8 @@ class StackedMLP:
         total = self.count * sum(parameter.numel() for parameter in first.parameters())
         self.parameters = torch.zeros(total, dtype=like.dtype, device=like.device)
         self.layers = self.views(self.parameters)
+        # Views that a step would otherwise make again and again.
+        self._every = {1: self.layers}
         self.load(networks)
 
     def views(self, flat: Float[Tensor, " total"]) -> list[Layer]:
@@ -155,9 +163,8 @@ class StackedMLP:
             Outputs, shape (K / every, N, outputs), and one trace a layer.
         """
         traces: list[Trace] = []
-        for number, layer in enumerate(self.layers, start=1):
-            layer = layer.every(every)
-            weight = layer.weight.mT
+        for number, layer in enumerate(self._members(every), start=1):
+            weight = layer.transposed
             before = torch.bmm(x, weight) if layer.bias is None else torch.baddbmm(layer.bias, x, weight)
             normal = None
             if self.config.is_normalised(number):
@@ -194,7 +201,7 @@ class StackedMLP:
         """
         delta_inputs = None
         for number, affine, raw in self._deltas(delta, traces, every):
-            layer, trace = self.layers[number - 1].every(every), traces[number - 1]
+            trace = traces[number - 1]
             if gradient is not None:
                 out = gradient[number - 1]
                 if trace.normal is not None and out.gain is not None and out.shift is not None:
@@ -204,7 +211,7 @@ class StackedMLP:
                 if out.bias is not None:
                     torch.sum(raw, 1, keepdim=True, out=out.bias)
             if number == 1 and inputs:
-                delta_inputs = torch.bmm(raw, layer.weight)
+                delta_inputs = torch.bmm(raw, self._members(every)[0].weight)
         return delta_inputs
 
     def features(self, x: Float[Tensor, "K N inputs"]) -> KernelFeatures:
@@ -227,10 +234,17 @@ class StackedMLP:
             factors.append(OuterFactors(trace.inputs, raw, bias=self.config.bias))
         return KernelFeatures.from_factors(factors)
 
+    def _members(self, every: int) -> list[Layer]:
+        """The layers of each ``every``-th network, from the first on."""
+        if every not in self._every:
+            self._every[every] = [layer.every(every) for layer in self.layers]
+        return self._every[every]
+
     def _deltas(self, delta: Tensor, traces: list[Trace], every: int = 1) -> Iterator[tuple[int, Tensor, Tensor]]:
         """From the last layer to the first: its number, and the derivatives by its activation's input and by Wh + b."""
+        layers = self._members(every)
         for number in range(self.config.depth, 0, -1):
-            layer, trace = self.layers[number - 1].every(every), traces[number - 1]
+            layer, trace = layers[number - 1], traces[number - 1]
             affine = delta if number == self.config.depth else self.derivative(delta, trace.before, trace.after)
             raw = affine
             if trace.normal is not None:
