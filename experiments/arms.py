@@ -38,6 +38,26 @@ def compare_rates(name: str, more: Sequence[Run], less: Sequence[Run]) -> Claim:
     return Claim(name, verdict, evidence)
 
 
+def prevents(name: str, plain: Sequence[Run], mended: Sequence[Run], evidence: str = "") -> Claim:
+    """The claim that no critic of one arm diverges, where critics of another do.
+
+    Args:
+        name: The claim.
+        plain: The arm that should diverge.
+        mended: The arm that should not; one run that does is the counterexample.
+        evidence: What was measured, in words; how many of both arms diverge without it.
+    """
+    evidence = evidence or f"{rate(mended)} diverge, {rate(plain)} without normalisation"
+    escaped = [run for run in mended if run["divergence_step"] is not None]
+    for run in escaped[:2]:
+        evidence += f"; {who(run)} at step {run['divergence_step']}"
+    if escaped:
+        return Claim(name, "refuted", evidence)
+    if not diverged(plain):
+        return Claim(name, "open", f"{evidence}, so there is nothing to prevent: train for more --steps")
+    return Claim(name, "verified", evidence)
+
+
 def excited_before(name: str, runs: Sequence[Run]) -> Claim:
     """The claim that no critic diverges whose SEEM is not above zero at its last reading before.
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from arms import SIGNIFICANT, interval, rate
+from arms import SIGNIFICANT, interval, prevents, rate
 from numpy.typing import NDArray
 from scipy import stats
-from training_runs import Run, diverged, groups, who
+from training_runs import Run, groups
 from verdicts import Claim, Verdict
 
 from seem.statistics import bootstrap_interval
@@ -55,18 +55,7 @@ def _layer_norm_prevents(data: str, runs: Sequence[Run], algorithm: str) -> Clai
     if plain[0]["not_run"]:
         return Claim(name, "open", f"not run: {plain[0]['not_run']}")
     evidence = f"{plain[0]['transitions']} transitions: {rate(layer)} diverge with it, {rate(plain)} without"
-    return _prevents(name, plain, layer, evidence)
-
-
-def _prevents(name: str, plain: Sequence[Run], mended: Sequence[Run], evidence: str) -> Claim:
-    escaped = [run for run in mended if run["divergence_step"] is not None]
-    for run in escaped[:2]:
-        evidence += f"; {who(run)} at step {run['divergence_step']}"
-    if escaped:
-        return Claim(name, "refuted", evidence)
-    if not diverged(plain):
-        return Claim(name, "open", f"{evidence}, so there is nothing to prevent: train for more --steps")
-    return Claim(name, "verified", evidence)
+    return prevents(name, plain, layer, evidence)
 
 
 def gains(runs: Sequence[Run], algorithm: str, fraction: float) -> NDArray[np.float64]:
@@ -106,7 +95,7 @@ def _constraint_prevents(data: str, runs: Sequence[Run]) -> Claim:
     name = f"{data}: the published constraint prevents the divergence of TD3 with {SWEPT:.0%} of the transitions"
     cells = sweep(runs, layer_norm=False)
     evidence = ", ".join(f"{rate(arm)} diverge at weight {weight:g}" for weight, arm in cells.items())
-    return _prevents(name, cells[0.0], cells[PUBLISHED], evidence)
+    return prevents(name, cells[0.0], cells[PUBLISHED], evidence)
 
 
 def _constraint_costs(data: str, runs: Sequence[Run]) -> Claim:

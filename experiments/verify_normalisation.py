@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import tyro
-from arms import compare_rates, divergence_table, plot_arms, rate
+from arms import compare_rates, divergence_table, plot_arms, prevents, rate
 from matplotlib.figure import Figure
-from training_runs import PAPERS_TD3, Run, Variant, column, diverged, groups, last_read, who, with_critic
+from training_runs import PAPERS_TD3, Run, Variant, column, diverged, groups, last_read, with_critic
 from training_study import Study, StudyOptions, run_study
 from verdicts import Claim
 
@@ -53,24 +53,12 @@ def _judge(runs: Sequence[Run]) -> list[Claim]:
     data = runs[0]["data"]
     arms = {variant: cell for (variant,), cell in groups(runs, "variant").items()}
     return [
-        _prevents(data, arms, "LayerNorm"),
-        *(_prevents(data, arms, variant.name) for variant in PARTS),
+        *(prevents(f"{data}: {arm} prevents the divergence", arms["none"], arms[arm]) for arm in LAYER_NORMS),
         _lowers(data, arms),
         _helps_less(data, arms),
         _oscillates(data, arms),
         _is_not_the_norm(data, arms),
     ]
-
-
-def _prevents(data: str, arms: dict[str, list[Run]], arm: str) -> Claim:
-    name = f"{data}: {arm} prevents the divergence"
-    if not diverged(arms["none"]):
-        return Claim(name, "open", "no critic diverges without it either: train for more --steps")
-    escaped = [run for run in arms[arm] if run["divergence_step"] is not None]
-    evidence = f"{rate(arms[arm])} diverge, {rate(arms['none'])} without normalisation"
-    for run in escaped[:2]:
-        evidence += f"; {who(run)} at step {run['divergence_step']}"
-    return Claim(name, "refuted" if escaped else "verified", evidence)
 
 
 def _lowers(data: str, arms: dict[str, list[Run]]) -> Claim:

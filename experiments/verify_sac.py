@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from arms import divergence_table, plot_arms, rate
+from arms import divergence_table, plot_arms, prevents, rate
 from matplotlib.figure import Figure
-from training_runs import LINE_COLUMNS, Run, Variant, diverged, groups, largest, who
+from training_runs import LINE_COLUMNS, Run, Variant, diverged, groups, largest
 from training_study import Arm, Study, StudyOptions, measure_once, run_study, train_arm
 from verdicts import Claim
 
@@ -118,7 +118,8 @@ def judge(runs: Sequence[Run]) -> list[Claim]:
     claims = []
     for (data,), cell in groups(runs, "data").items():
         arms = {variant.split()[1]: found for (variant,), found in groups(cell, "variant").items()}
-        claims += [_diverges(data, arms["none"]), _prevents(data, arms)]
+        name = f"{data}: LayerNorm prevents the divergence of SAC without target networks"
+        claims += [_diverges(data, arms["none"]), prevents(name, arms["none"], arms["LayerNorm"])]
     return claims
 
 
@@ -126,17 +127,6 @@ def _diverges(data: str, plain: Sequence[Run]) -> Claim:
     name = f"{data}: SAC without target networks diverges"
     evidence = f"{rate(plain)} diverge"
     return Claim(name, "verified" if 2 * diverged(plain) > len(plain) else "open", evidence)
-
-
-def _prevents(data: str, arms: dict[str, list[Run]]) -> Claim:
-    name = f"{data}: LayerNorm prevents the divergence of SAC without target networks"
-    escaped = [run for run in arms["LayerNorm"] if run["divergence_step"] is not None]
-    evidence = f"{rate(arms['LayerNorm'])} diverge, {rate(arms['none'])} without normalisation"
-    for run in escaped[:2]:
-        evidence += f"; {who(run)} at step {run['divergence_step']}"
-    if escaped:
-        return Claim(name, "refuted", evidence)
-    return Claim(name, "verified" if diverged(arms["none"]) else "open", evidence)
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
