@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from properties.strategies.agents import SEEDS, any_config, shapes
@@ -25,8 +25,6 @@ from seem.datasets import Dataset
 from seem.records import RunRecord, read_run
 from seem.training import FLUSH_STEPS, Agent, train
 
-# A run writes a dozen files, a hundred times the work of an update.
-dear = settings(max_examples=min(settings.default.max_examples, 500))
 FILES = {"config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors", "outcome.json"}
 small = shapes(depth=2)
 
@@ -99,7 +97,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.claim("RUNS-RESUME")
-@dear
 @given(
     drawn=runs(budget=(2, 5)),
     kills=st.lists(st.tuples(st.integers(1, 14), st.floats(0.0, 1.0)), min_size=1, max_size=2),
@@ -154,7 +151,6 @@ def check_record(record: RunRecord, config: RunConfig, seen: list[tuple[torch.Te
 rates = st.integers(-8, 100).map(lambda exponent: 2.0**exponent)
 
 
-@dear
 @given(drawn=runs(budget=(1, FLUSH_STEPS + 4), critic_optimiser="sgd", critic_lr=rates))
 def test_a_run_is_its_updates_and_ends_at_the_first_overflow(drawn):
     """So a reading leaves the agent, its noise and the minibatches alone."""
