@@ -11,7 +11,7 @@ from ntk_peers import by_published_procedure, by_sample, by_torch_func
 from seem.operators import SEEMOperator
 from seem.peers import find_peer
 
-PUBLISHED, LOOP = "published procedure", "its loop over samples, one product"
+PUBLISHED, LOOP = "published procedure, three products", "its loop over samples, one product"
 CONTRACTION, STRUCTURED = "torch.func contraction", "neural-tangents"
 TARGETS = {"none": {PUBLISHED: 75.0, CONTRACTION: 15.0, STRUCTURED: 2.5}}
 TARGETS["layer"] = TARGETS["none"] | {PUBLISHED: 60.0}

@@ -103,7 +103,10 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
         lines.append(f"<dt>{term}</dt><dd>{text}</dd>")
     lines.append("</dl><table><thead><tr><th>evidence</th><th>says</th><th>outcome</th><th>detail</th></tr></thead>")
     lines += [_evidence(item, claim, folders) for item in claim["evidence"]]
-    lines.append(f"</table><p>Run its tests: <code>pytest --claim {claim['id']}</code></p></details>")
+    tested = any(not item["name"].startswith(RECORD) for item in claim["evidence"])
+    again = "Run its tests" if tested else "Judge its records again"
+    command = f"pytest --claim {claim['id']}" if tested else "pytest experiments/test_recorded.py"
+    lines.append(f"</table><p>{again}: <code>{command}</code></p></details>")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def main(options: Options) -> int:
     for folder in options.folders:
         target = make_folder(options.recorded / folder.resolve().name)
         for path in [folder / RESULTS, folder / SUMMARY, folder / RUNS, *sorted(folder.glob("*.png"))]:
-            if path.exists():
+            if path.is_file():
                 shutil.copy2(path, target / path.name)
         print(f"recorded: {target}")
     seal(options.recorded)

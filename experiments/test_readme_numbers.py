@@ -13,6 +13,7 @@ from training_study import read_study
 README = " ".join((Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8").split())
 
 TEN, ERROR = "hopper-embedded-ten-seeds", r"\|error\| ([\d.]+)%"
+WINDOWS, ABOVE_ZERO = "hopper-windows-ten-seeds", "if and only if .* above zero"
 NUMBERS = [
     (r"At 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
     (r"at 95 % it is ([\d.]+) %", "hopper-embedded", "forecast at 95%", ERROR),
@@ -23,8 +24,16 @@ NUMBERS = [
     (r"and in (\d+) of \d+ SEEM rises first", "surge", "rises above a tenth", r"^(\d+) of \d+ diverging"),
     (r"and in \d+ of (\d+) SEEM rises first", "surge", "rises above a tenth", r"^\d+ of (\d+) diverging"),
     (r"by (\d+) steps in the median", "surge", "rises above a tenth", r"median lead (\d+) steps"),
-    (r"(\d+) of \d+ runs agree", "discount", "if and only if .* above zero", r"(\d+) of \d+ runs agree"),
-    (r"\d+ of (\d+) runs agree", "discount", "if and only if .* above zero", r"\d+ of (\d+) runs agree"),
+    (r"(\d+) of \d+ runs agree", "discount", ABOVE_ZERO, r"(\d+) of \d+ runs agree"),
+    (r"\d+ of (\d+) runs agree", "discount", ABOVE_ZERO, r"\d+ of (\d+) runs agree"),
+    (r"in (\d+) of \d+ critics of hopper", "surge-windows", "rises above a tenth", r"^(\d+) of \d+ diverging"),
+    (r"in \d+ of (\d+) critics of hopper", "surge-windows", "rises above a tenth", r"^\d+ of (\d+) diverging"),
+    (r"of the (\d+) runs of the discount", "discount-windows", ABOVE_ZERO, r"\d+ of (\d+) runs agree"),
+    (r"runs of the discount (\d+) agree", "discount-windows", ABOVE_ZERO, r"(\d+) of \d+ runs agree"),
+    (r"\((\d+) more critics", WINDOWS, "forecast at 80%", r"of (\d+) runs censored"),
+    (r"more critics, (\d+) of them censored", WINDOWS, "forecast at 80%", r"; (\d+) of \d+ runs censored"),
+    (r"is off by ([\d.]+) %", WINDOWS, "forecast at 80%", ERROR),
+    (r"is off by \S+ % and ([\d.]+) %", WINDOWS, "forecast at 95%", ERROR),
 ]  # fmt: skip
 """Where the README has a number, and where the evidence of which record has it."""
 
