@@ -43,6 +43,10 @@ def test_operations_are_those_that_torch_counts():
     # Autograd also computes the gradients of the critic's own weights in the actor's step, which nobody needs.
     critic = 2 * 256 * (14 * 256 + 256 * 256 + 256)
     assert counter.get_total_flops() == 2 * bench_training.operations() + critic
+    two_steps = bench_training.products_alone(3, steps=2)
+    with FlopCounterMode(display=False) as counter:
+        two_steps()
+    assert counter.get_total_flops() == 3 * 2 * bench_training.operations()
 
 
 def test_ratios_are_taken_round_by_round():
