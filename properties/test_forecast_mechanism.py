@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.strategies.histories import reading
@@ -143,6 +143,7 @@ def test_the_critic_that_overshoots_first_counts(pair, gap, earlier):
 
 
 @given(old=st.floats(0.0, 4.0), new=st.floats(0.0, 4.0), gap=st.integers(1, 100))
+@example(old=5e-324, new=2.225073858507203e-309, gap=1)
 def test_no_overshoot_is_foreseen_without_growth_towards_it(old, new, gap):
     grows = 0 < old < new < 2
     assert math.isfinite(steps_to_overshoot([stiffening(old, new, gap)])) == grows

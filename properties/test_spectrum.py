@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import torch
-from hypothesis import event, given, target
+from hypothesis import event, example, given, target
 from hypothesis import strategies as st
 
 from properties.strategies.matrices import Block, Prescribed, Shear, matching_distance, matrices
@@ -78,10 +78,12 @@ def test_what_they_come_from_is_not_differentiated(case):
 
 
 @given(case=matrices(shears=0, chain=1))
+# Two equal pairs, whose real parts differ by a rounding: what is sorted by them may interleave.
+@example(case=Prescribed((Block(0.0), Block(2.75, 2.1875), Block(2.75, 2.1875)), ()))
 def test_of_block_diagonal_matrices_they_are_exact(case):
-    matrix, exact = case.draw(), torch.tensor(case.eigenvalues, dtype=torch.complex128)
+    matrix = case.draw()
     # Nothing is left to iterate on; entries are divided and multiplied by the largest once: two roundings each.
-    assert (eigenvalues(matrix) - exact).abs().max() <= 4 * EPSILON * matrix.abs().max()
+    assert matching_distance(eigenvalues(matrix), case.eigenvalues) <= 4 * EPSILON * matrix.abs().max()
 
 
 def test_of_zero_matrices_they_are_zero():

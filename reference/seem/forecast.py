@@ -199,5 +199,6 @@ def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:
     for before, now in (history[-2:] for history in histories if len(history) >= 2):
         old, new = (-reading.step_size * reading.trailing for reading in (before, now))
         if 0 < old < new < 2:
-            remaining = min(remaining, math.log(2 / new) / math.log(new / old) * (now.step - before.step))
+            left = math.log(2) - math.log(new)  # 2 / new may overflow
+            remaining = min(remaining, left / math.log(new / old) * (now.step - before.step))
     return remaining
