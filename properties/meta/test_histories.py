@@ -122,7 +122,7 @@ KINDS = {
 def test_every_kind_is_found(kind):
     strategy, wanted = KINDS[kind]
     # find raises when the profile's number of examples does not hold one.
-    assert wanted(find(strategy, wanted, settings=settings(phases=(Phase.generate,))))
+    assert wanted(find(strategy, wanted, settings=settings(max_examples=2000, phases=(Phase.generate,))))
 
 
 def test_they_shrink_to_one_plain_reading():
