@@ -73,7 +73,7 @@ def eager(rows: Transitions, steps: int = STEPS) -> Callable[[], None]:
 
 
 def products_alone(seeds: int, steps: int = STEPS) -> Callable[[], None]:
-    """The matrix products of a program's steps without anything between them: no program of these is faster."""
+    """The matrix products of a program's steps without anything between them, batched in the same way."""
 
     def weights(count: int, inputs: int, outputs: int) -> list[Tensor]:
         return [torch.randn(count, b, a) / a**0.5 for a, b in pairwise((inputs, 256, 256, outputs))]

@@ -16,16 +16,17 @@ def gradients_by_sample(network: nn.Module, rows: Tensor) -> Tensor:
 
 
 def by_published_procedure(network: nn.Module, x: Tensor, x_next: Tensor, discount: float | Tensor) -> Tensor:
-    """A/P as the authors' public code gets it, where G(X, X) is a result of its own and multiplied out twice.
+    """A as the authors' public code gets it, where G(X, X) is a result of its own and multiplied out twice.
 
     Source: the order of operations of that code (printed): a backward pass a row, gradients over √P, three products.
+    Its result is A/P, scaled back here.
     """
     phi = gradients_by_sample(network, x)
     phi = phi / phi.shape[1] ** 0.5
     _ = phi @ phi.T
     phi_next = gradients_by_sample(network, x_next)
     phi_next = phi_next / phi_next.shape[1] ** 0.5
-    return discount * (phi_next @ phi.T) - phi @ phi.T
+    return (discount * (phi_next @ phi.T) - phi @ phi.T) * phi.shape[1]
 
 
 def by_sample(network: nn.Module, x: Tensor, x_next: Tensor, discount: float) -> Tensor:

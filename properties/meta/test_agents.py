@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 
+from properties.meta.search import SEARCH
 from properties.slow_networks import SlowNetwork, SlowOptimiser, misfit
 from properties.strategies.agents import (
     AgentCase,
@@ -131,5 +132,4 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_configuration_is_found(kind):
     strategy, wanted = KINDS[kind]
-    # find raises when the examples do not hold one; the first one will do.
-    assert wanted(find(strategy(), wanted, settings=settings(max_examples=2000, phases=[Phase.generate])))
+    assert wanted(find(strategy(), wanted, settings=SEARCH))

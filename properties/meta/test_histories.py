@@ -6,10 +6,11 @@ from itertools import islice, pairwise
 
 import pytest
 import torch
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
+from properties.meta.search import SEARCH
 from properties.strategies.histories import (
     LOG_MAX,
     Ray,
@@ -121,8 +122,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_found(kind):
     strategy, wanted = KINDS[kind]
-    # find raises when the profile's number of examples does not hold one.
-    assert wanted(find(strategy, wanted, settings=settings(max_examples=2000, phases=(Phase.generate,))))
+    assert wanted(find(strategy, wanted, settings=SEARCH))
 
 
 def test_they_shrink_to_one_plain_reading():

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
+from properties.meta.search import SEARCH
 from properties.strategies.networks import (
     EVERY_KIND,
     NORMALISATIONS,
@@ -21,7 +22,6 @@ from properties.strategies.networks import (
 )
 from seem.networks import ACTIVATIONS, MLPConfig
 
-SEARCH = settings(max_examples=2000, phases=[Phase.generate])
 SMALLEST = Case(MLPConfig(depth=1, width=2, bias=False), inputs=1, rows=1, seed=0)
 
 

@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
+from properties.meta.search import SEARCH
 from properties.strategies.networks import cases
 from properties.strategies.rays import LONGEST, TINY, Ray, lengths, on_rays, rays
-
-SEARCH = settings(max_examples=2000, phases=[Phase.generate])
 
 
 @given(data=st.data(), inputs=st.integers(1, 4))
