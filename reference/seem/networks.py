@@ -203,8 +203,8 @@ class GaussianActor(MLP):
         mean, log_std = self.moments(observations)
         raw = mean + log_std.exp() * noise
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-        # log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)) does not cancel at saturation.
-        squash = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
+        # log(1 - tanh(x)^2) = log(4 σ(2x) σ(-2x)) neither cancels nor is cut off at saturation, as softplus would be.
+        squash = math.log(4) + functional.logsigmoid(2 * raw) + functional.logsigmoid(-2 * raw)
         return torch.tanh(raw), (gaussian - squash).sum(1)
 
 
