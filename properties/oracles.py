@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from properties.margins import target_share
@@ -112,7 +113,7 @@ def sizes(network: MLP, x: Tensor) -> Sizes:
     A layer's dot products are rounded fan_in times forward and fan_out times backward, twice as often in a
     product of two rows, and once more for the activation, its derivative, a normalisation and a gain. A
     derivative σ' moves by |σ''| times its argument's rounding, and dividing by a standard deviation s
-    multiplies an error in z by |z|/s.
+    multiplies an error in z by |z|/s, by a spectral norm uᵀWv that cancels by |u|ᵀ|W||v|/|uᵀWv|.
 
     Args:
         network: A perceptron with one output, normalised or not, in evaluation mode.
@@ -123,6 +124,7 @@ def sizes(network: MLP, x: Tensor) -> Sizes:
     sensitivity, margin = torch.ones_like(size), torch.full_like(size, torch.inf)
     for linear, norm in zip(network.linears, [*network.norms, nn.Identity()], strict=True):
         inputs, actual = size, linear(actual)
+        sensitivity += _cancellation(linear)
         size = linear.weight.norm() * inputs + _length(linear.bias)
         divisor, standardised = _standardised(norm, actual, size)
         layers.append((linear, inputs, _largest_gain(norm) / divisor, standardised))
@@ -165,6 +167,14 @@ def _standardised(norm: nn.Module, z: Tensor, size: Tensor) -> tuple[Tensor, Ten
         squares = groups.square().mean(2) if isinstance(norm, nn.RMSNorm) else groups.var(2, correction=0)
         return (squares.amin(1) + norm.eps).sqrt(), torch.full_like(size, z.shape[1] ** 0.5)
     return torch.ones_like(size), size
+
+
+def _cancellation(linear: nn.Linear) -> Tensor | float:
+    """How much larger the terms of a spectral norm are than their sum, which is small where its vectors are stale."""
+    if not is_parametrized(linear) or not isinstance(norm := linear.parametrizations.weight[0], _SpectralNorm):
+        return 0.0
+    original, left, right = linear.parametrizations.weight.original, norm.get_buffer("_u"), norm.get_buffer("_v")
+    return (left.abs() @ original.abs() @ right.abs()) / (left @ original @ right).abs()
 
 
 def _stretch(linear: nn.Linear) -> float:

@@ -42,6 +42,16 @@ OF_ROWS = EVERY_KIND | {"normalised": True, "normalisations": ("rms", "group")}
 @given(data=st.data())
 def test_closed_form_equals_torch_func(kind, data):
     case = data.draw(cases(**(EVERY_KIND | {"normalised": True, "normalisations": (kind,)})), label="case")
+    assert_closed_form_equals_torch_func(case)
+
+
+def test_closed_form_where_the_terms_of_a_spectral_norm_cancel():
+    """Only one unit is alive, and the power iteration's vectors are still those of all four."""
+    shape = MLPConfig(depth=2, width=4, normalisation="spectral", normalised_layers=(1,))
+    assert_closed_form_equals_torch_func(Case(shape, inputs=4, rows=1, seed=511, dead=((1, 1), (1, 2), (1, 3))))
+
+
+def assert_closed_form_equals_torch_func(case: Case) -> None:
     network, x, x_next = case.draw()
     rows, both = len(x), torch.cat((x, x_next))
     closed = torch.cat(gram_blocks(network, x, x_next))
