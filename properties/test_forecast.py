@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from properties.strategies.histories import (
@@ -27,6 +27,8 @@ from seem.spectrum import Reading
 
 depths = st.integers(1, 5)
 several = st.integers(2, 5)
+SMALLEST = 2.0**-1074
+"""Of the positive numbers; its inverse overflows."""
 TIMES = ("crash_step", "earliest", "latest", "law_step", "slope_step")
 
 
@@ -49,7 +51,7 @@ def line_to_zero(histories: Sequence[Sequence[Reading]]) -> float:
     for one in (one for history in histories for one in history):
         at[one.step] = max(at.get(one.step, -math.inf), one.step_size * one.leading)
     points = sorted(at.items())[-3:]
-    while any(rate <= 0 for _, rate in points):
+    while any(1 + rate <= 1 for _, rate in points):
         points.pop(0)
     if len(points) < 2:
         return math.inf
@@ -63,6 +65,7 @@ def line_to_zero(histories: Sequence[Sequence[Reading]]) -> float:
 
 
 @given(drawn=any_histories())
+@example(drawn=(2, [[reading(0, SMALLEST)]]))
 def test_a_forecast_is_in_order_or_says_why_there_is_none(drawn):
     depth, history = drawn
     made = make(history, depth)
@@ -171,6 +174,7 @@ def test_the_larger_gain_decides_and_self_excitation_where_they_are_equal(depth,
 
 
 @given(drawn=any_histories(), factor=powers_of_two())
+@example(drawn=(2, [[reading(0, 1.0), reading(1, SMALLEST), reading(2, 1.0)]]), factor=1.0)
 def test_only_the_product_of_step_size_and_eigenvalue_counts(drawn, factor):
     depth, history = drawn
 
@@ -192,7 +196,7 @@ def test_only_the_last_three_readings_count(drawn):
     depth=depths,
     history=histories(growing_modes(), readings=(2, 5)),
     position=st.integers(1, 3),
-    rate=st.floats(-1.0, 0.0),
+    rate=st.floats(-1.0, 2**-54),
 )
 def test_what_lies_before_a_reading_without_growth_is_forgotten(depth, history, position, rate):
     critic = history[0]

@@ -88,7 +88,7 @@ def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, 
             "past which the law has no recovery"
         )
         return refuse(step, reason, "overshoot")
-    if not fastest.leading > 0:
+    if not _grows(fastest.rate):
         return refuse(step, "SEEM is not positive: no mode excites itself")
     law_steps = law.steps_to_overflow(fastest.rate, log_room)
     slope_steps = _slope_steps(_fastest_rates(histories))
@@ -109,14 +109,19 @@ def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Foreca
 
 
 def _fastest_rates(histories: Sequence[Sequence[Reading]]) -> list[tuple[int, float]]:
-    """(step, ηλ) of the last readings, the largest over the critics, from the last non-positive one on."""
+    """(step, ηλ) of the last readings, the largest over the critics, from the last one without growth on."""
     rates: dict[int, float] = {}
     for history in histories:
         for reading in history[-SLOPE_READINGS:]:
             rates[reading.step] = max(rates.get(reading.step, -math.inf), reading.rate)
     series = sorted(rates.items())[-SLOPE_READINGS:]
-    positive = next((i for i in range(len(series), 0, -1) if not series[i - 1][1] > 0), 0)
+    positive = next((i for i in range(len(series), 0, -1) if not _grows(series[i - 1][1])), 0)
     return series[positive:]
+
+
+def _grows(rate: float) -> bool:
+    """Whether a mode of this ηλ grows in double precision: what 1 + ηλ loses to rounding is no eigenvalue's sign."""
+    return 1 + rate > 1
 
 
 def _slope_steps(rates: list[tuple[int, float]]) -> float:
