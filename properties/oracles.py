@@ -169,10 +169,15 @@ def _standardised(norm: nn.Module, z: Tensor, size: Tensor) -> tuple[Tensor, Ten
     return torch.ones_like(size), size
 
 
+def _is_spectral(linear: nn.Linear) -> bool:
+    return is_parametrized(linear) and isinstance(linear.parametrizations.weight[0], _SpectralNorm)
+
+
 def _cancellation(linear: nn.Linear) -> Tensor | float:
     """How much larger the terms of a spectral norm are than their sum, which is small where its vectors are stale."""
-    if not is_parametrized(linear) or not isinstance(norm := linear.parametrizations.weight[0], _SpectralNorm):
+    if not _is_spectral(linear):
         return 0.0
+    norm = linear.parametrizations.weight[0]
     original, left, right = linear.parametrizations.weight.original, norm.get_buffer("_u"), norm.get_buffer("_v")
     return (left.abs() @ original.abs() @ right.abs()) / (left @ original @ right).abs()
 
@@ -183,4 +188,7 @@ def _stretch(linear: nn.Linear) -> float:
         return 1.0
     # Weights are a multiple of them, less a projection of the same size; a gain of its own adds one more.
     original = list(linear.parametrizations.weight.parameters())[-1]
-    return 8 * max(1.0, float((linear.weight.norm(dim=1) / original.norm(dim=1)).nan_to_num().max()) ** 2)
+    stretch = 8 * max(1.0, float((linear.weight.norm(dim=1) / original.norm(dim=1)).nan_to_num().max()) ** 2)
+    # What a spectral norm projects out is as long as its weight is large: 1 where its vectors are at rest.
+    projected = torch.linalg.matrix_norm(linear.weight, 2) if _is_spectral(linear) else 0.0
+    return stretch * max(1.0, float(projected) ** 2)
