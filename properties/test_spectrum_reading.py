@@ -9,17 +9,19 @@ from dataclasses import asdict, fields
 
 import pytest
 import torch
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from torch import nn
 
 from properties.oracles import gradient_rows
-from properties.strategies.matrices import linear_critic, matrices
+from properties.strategies.matrices import Block, Prescribed, Shear, linear_critic, matrices
 from properties.strategies.networks import EVERY_KIND
 from properties.strategies.problems import problems
 from seem.spectrum import Reading, alignment, eigenvalues, take_reading
 
 EPSILON = torch.finfo(torch.float64).eps
+HYPOT = 4 * EPSILON
+"""|z| by two libraries: each within an ulp, and the arithmetic on it."""
 SEEDS = st.integers(0, 2**32 - 1)
 ETAS = st.integers(-12, 2).map(lambda exponent: 2.0**exponent)
 
@@ -58,9 +60,8 @@ def test_eigenvalue_fields_by_plain_python(case, eta):
     assert leading.imag >= 0
     assert reading.second == max((value.real for value in others), default=leading.real)
     assert reading.trailing == min(value.real for value in values)
-    # 4 ulps: hypot of two libraries.
-    assert math.isclose(reading.excitation_gain, gains[True], rel_tol=4 * EPSILON)
-    assert math.isclose(reading.overshoot_gain, gains[False], rel_tol=4 * EPSILON)
+    assert math.isclose(reading.excitation_gain, gains[True], rel_tol=HYPOT)
+    assert math.isclose(reading.overshoot_gain, gains[False], rel_tol=HYPOT)
 
 
 @given(case=matrices(shears=0, chain=1), eta=ETAS)
@@ -80,7 +81,15 @@ def test_eigenvalue_fields_are_those_prescribed(case, eta):
     assert abs(reading.overshoot_gain - max(falling, default=1.0)) <= eta * slack + 4 * EPSILON
 
 
+SHEARED_PAIRS = Prescribed(
+    (Block(0.0625, 0.0625), Block(0.0625, 0.0625), Block(-128.0)),
+    (Shear(0, 1, -1), Shear(0, 4, 1), Shear(0, 4, 4)),
+)
+"""Two libraries do not agree on all bits of |λ| here."""
+
+
 @given(case=matrices(), eta=ETAS, seed=SEEDS)
+@example(case=SHEARED_PAIRS, eta=1.0, seed=0)
 def test_fields_of_matrix_and_error_by_loops(case, eta, seed):
     matrix, error = case.draw(), normal(case.size, seed)
     reading, rows = read(matrix, error, eta), range(case.size)
@@ -99,7 +108,8 @@ def test_fields_of_matrix_and_error_by_loops(case, eta, seed):
     assert math.isclose(reading.kernel_norm, math.sqrt(case.size), rel_tol=relative)
     assert reading.rows == case.size
     sizes = [abs(value) for value in eigenvalues(matrix).tolist()]
-    assert reading.reciprocal_condition == (min(sizes) / max(sizes) if max(sizes) else 0.0)
+    condition = min(sizes) / max(sizes) if max(sizes) else 0.0
+    assert math.isclose(reading.reciprocal_condition, condition, rel_tol=HYPOT)
 
 
 @given(case=matrices(), seed=SEEDS)
