@@ -60,13 +60,11 @@ class Subject:
         name: What the table calls it.
         factory: Returns the module and example inputs.
         dtype: What it is evaluated in: float64, or its own where it does not convert.
-        most_examples: At most so many examples a claim; None leaves it to the profile.
     """
 
     name: str
     factory: Factory
     dtype: torch.dtype = torch.float64
-    most_examples: int | None = None
 
     def build(self, seed: int) -> tuple[nn.Module, Inputs]:
         """A copy of the factory's module, and its example inputs, of the subject's dtype, on the CPU."""

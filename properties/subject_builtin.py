@@ -41,5 +41,4 @@ FACTORIES = {
     "Sequential with tanh": sequential,
     "(s, a) with a late action": two_arguments,
 }
-BUILT_IN = tuple(Subject(name, factory, most_examples=1000) for name, factory in FACTORIES.items())
-"""Their kinds are drawn more widely, and as often as the profile says, by the properties of the package's networks."""
+BUILT_IN = tuple(Subject(name, factory) for name, factory in FACTORIES.items())

@@ -1,7 +1,6 @@
 """Verdicts on a critic: one claim examined with Hypothesis, and the table of all at the end of a run."""
 
 import io
-import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -51,10 +50,9 @@ def examine(subject: Subject, traits: Traits, claim: Claim) -> tuple[Verdict, Ex
     if reason:
         return Verdict(subject.name, claim.name, "not applicable", reason), None
     tried: list[Draw] = []
-    most = min(settings().max_examples, subject.most_examples or sys.maxsize)
 
     # Without the explanations: they take a hundred examples more, and a row of a table has no room for them.
-    @settings(max_examples=most, phases=set(Phase) - {Phase.explain}, report_multiple_bugs=False)
+    @settings(phases=set(Phase) - {Phase.explain}, report_multiple_bugs=False)
     @given(draw=draws())
     def refute(draw: Draw) -> None:
         tried.append(draw)
