@@ -10,20 +10,18 @@ import torch
 from hypothesis import event, given, target
 from hypothesis import strategies as st
 
-from properties.strategies.matrices import Block, Prescribed, Shear, linear_critic, matrices
-from seem.spectrum import Reading, take_reading
+from properties.strategies.matrices import (
+    Block,
+    Prescribed,
+    Shear,
+    linear_critic,
+    linear_reading,
+    matrices,
+    normal_error,
+)
 
 ETAS = st.integers(-12, 2).map(lambda exponent: 2.0**exponent)
 EPSILON = torch.finfo(torch.float64).eps
-
-
-def read(case: Prescribed, eta: float) -> Reading:
-    """The reading of a linear critic with this matrix, at u = (1, …, 1)."""
-    critic, x, x_next = linear_critic(case.draw())
-    ones = torch.ones(case.size, dtype=torch.float64)
-    reading = take_reading(critic, x, x_next, ones, 0 * ones, discount=1.0, lr=eta * case.size / 2)
-    assert reading is not None
-    return reading
 
 
 def run(case: Prescribed, error: torch.Tensor, eta: float, steps: int) -> list[torch.Tensor]:
@@ -58,7 +56,7 @@ def scaled(case: Prescribed, size: float) -> float:
 )
 def test_a_run_follows_the_prescribed_spectrum(case, size, steps, seed):
     """Growth, decay, rotation and the polynomials of defective modes, with real gradient steps."""
-    error = torch.randn(case.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    error = normal_error(case.size, seed)
     eta = scaled(case, size)
     (last,) = run(case, error, eta, steps)[-1:]
     # Each step rounds n products of A's entries, n ulps of η‖A‖ and of what θ has gathered; S and S⁻¹ round too.
@@ -71,7 +69,7 @@ def test_a_run_follows_the_prescribed_spectrum(case, size, steps, seed):
 def test_powers_grow_like_the_largest_gain(case, size, doublings):
     """Between ρ^t and κ(S) times the powers of the chains, ρ the larger of the gains that the reading has."""
     eta, t = scaled(case, size), 2**doublings
-    reading = read(case, eta)
+    reading = linear_reading(case.draw(), eta)
     gains = [reading.excitation_gain] if reading.leading > 0 else []
     gains += [reading.overshoot_gain] if reading.trailing <= 0 else []
     step = torch.eye(case.size, dtype=torch.float64) + eta * case.draw()
@@ -90,7 +88,7 @@ def test_powers_grow_like_the_largest_gain(case, size, doublings):
 @pytest.mark.claim("SIGN-GROWTH")
 @given(case=matrices(leading="growing", chain=1, shears=2), eta=ETAS)
 def test_a_positive_real_part_excites_at_every_step_size(case, eta):
-    reading = read(case, eta)
+    reading = linear_reading(case.draw(), eta)
     excited = max(abs(1 + eta * value) for value in case.eigenvalues if value.real > 0)
     assert reading.leading > 0
     assert reading.excitation_gain > 1
@@ -106,7 +104,7 @@ def test_a_positive_real_part_excites_at_every_step_size(case, eta):
 def test_below_the_threshold_u_decays_and_above_it_grows(case, above, margin):
     """Both sides of η* = min -2 Re λ/|λ|², to one part in a thousand: Re λ < 0 alone is not stability."""
     eta = threshold(case) * (1 + margin if above else 1 - margin)
-    reading = read(case, eta)
+    reading = linear_reading(case.draw(), eta)
     assert reading.leading < 0
     assert reading.excitation_gain == 1.0
     assert (reading.overshoot_gain > 1) == above
@@ -124,14 +122,14 @@ def test_below_the_threshold_u_decays_and_above_it_grows(case, above, margin):
 def test_at_the_threshold_of_a_real_mode_the_gain_is_one(exponent, others):
     """η = 2/g for λ = -g: u_{t+1} = -u_t for ever; exact for powers of two."""
     blocks = tuple(Block(-(2.0 ** max(exponent - k, -16))) for k in range(others + 1))
-    assert read(Prescribed(blocks), 2 / -blocks[0].real).overshoot_gain == 1.0
+    assert linear_reading(Prescribed(blocks).draw(), 2 / -blocks[0].real).overshoot_gain == 1.0
 
 
 @pytest.mark.claim("SIGN-REPEATED-ROWS")
 @given(case=matrices())
 def test_the_sign_is_right_beyond_the_tolerance(case):
     margin = (2 * case.size - 1) * case.tolerance
-    reading, exact = read(case, 1.0), case.eigenvalues[0].real
+    reading, exact = linear_reading(case.draw(), 1.0), case.eigenvalues[0].real
     decided = abs(exact) > margin
     event("decided" if decided else f"within rounding, {'zero' if exact == 0 else 'not zero'}")
     assert not decided or (reading.leading > 0) == (exact > 0)
@@ -141,7 +139,7 @@ def test_the_sign_is_right_beyond_the_tolerance(case):
 @given(case=matrices(leading="marginal", chain=1, shears=1, stiff=False), eta=ETAS)
 def test_a_marginal_real_part_is_read_to_its_last_digits(case, eta):
     """0 and ±2^-16 beside numbers of size one; where λ = ±ib the radius is √(1 + η²b²), growth at every η."""
-    reading, exact = read(case, eta), case.eigenvalues[0]
+    reading, exact = linear_reading(case.draw(), eta), case.eigenvalues[0]
     slack = (2 * case.size - 1) * case.tolerance
     assert slack < 2.0**-20
     assert abs(reading.leading - exact.real) <= slack
@@ -154,7 +152,7 @@ def test_a_marginal_real_part_is_read_to_its_last_digits(case, eta):
 def test_a_defective_zero_grows_as_a_power_of_the_step(chain, eta, steps):
     """Both gains are 1, yet u_t = C(t, m-1)η^(m-1): a spectral radius of 1 bounds nothing. Exact in float64."""
     case = Prescribed((Block(0.0, chain=chain),))
-    reading = read(case, eta)
+    reading = linear_reading(case.draw(), eta)
     assert (reading.excitation_gain, reading.overshoot_gain) == (1.0, 1.0)
     error = torch.eye(chain, dtype=torch.float64)[-1]
     for t, u in enumerate(run(case, error, eta, steps)):
@@ -170,7 +168,7 @@ def test_growth_needs_a_component_on_the_mode(shears):
     """SEEM is 1, but u starts on the eigenvector of λ = -1 and halves at every step of η = 1/2."""
     case = Prescribed((Block(1.0), Block(-1.0)), shears)
     error = case.basis()[0][:, 1]
-    assert read(case, 0.5).leading == 1
+    assert linear_reading(case.draw(), 0.5).leading == 1
     for t, u in enumerate(run(case, error, 0.5, 6)):
         assert torch.equal(u, error * 0.5**t)
 
@@ -179,7 +177,7 @@ def test_growth_needs_a_component_on_the_mode(shears):
 def test_seem_below_zero_is_not_stability_at_finite_step_size():
     """At λ = -1 and η = 3 the error doubles at every step: |1 + ηλ| = 2."""
     case = Prescribed((Block(-1.0),))
-    reading = read(case, 3.0)
+    reading = linear_reading(case.draw(), 3.0)
     assert (reading.leading, reading.excitation_gain, reading.overshoot_gain) == (-1, 1, 2)
     for t, u in enumerate(run(case, torch.ones(1, dtype=torch.float64), 3.0, 6)):
         assert u.item() == (-2.0) ** t
@@ -189,7 +187,7 @@ def test_seem_below_zero_is_not_stability_at_finite_step_size():
 def test_seem_zero_is_not_stability_at_any_step_size():
     """A rotation, λ = ±i: ‖u‖ grows by √(1 + η²) a step."""
     case = Prescribed((Block(0.0, 1.0),))
-    reading = read(case, 0.75)
+    reading = linear_reading(case.draw(), 0.75)
     assert (reading.leading, reading.leading_imaginary) == (0, 1)
     assert (reading.excitation_gain, reading.overshoot_gain) == (1.0, 1.25)
     last = run(case, torch.tensor([1.0, 0.0], dtype=torch.float64), 0.75, 2)[-1]

@@ -11,24 +11,11 @@ from hypothesis import event, example, given, target
 from hypothesis import strategies as st
 from scipy import linalg
 
-from properties.strategies.matrices import Block, Prescribed, Shear, linear_critic, matrices
-from seem.spectrum import Reading, take_reading
+from properties.strategies.matrices import Block, Prescribed, Shear, linear_reading, matrices, normal_error
 
 EPSILON = torch.finfo(torch.float64).eps
 ETAS = st.integers(-12, 2).map(lambda exponent: 2.0**exponent)
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def read(matrix: torch.Tensor, error: torch.Tensor, eta: float) -> Reading:
-    """The reading of a linear critic with this matrix."""
-    critic, x, x_next = linear_critic(matrix)
-    reading = take_reading(critic, x, x_next, error, 0 * error, discount=1.0, lr=eta * len(matrix) / 2)
-    assert reading is not None
-    return reading
-
-
-def normal(rows: int, seed: int) -> torch.Tensor:
-    return torch.randn(rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def stretch(matrix: torch.Tensor) -> tuple[float, torch.Tensor]:
@@ -41,8 +28,8 @@ def stretch(matrix: torch.Tensor) -> tuple[float, torch.Tensor]:
 @given(case=matrices(), eta=ETAS, seed=SEEDS)
 def test_one_step_grows_by_the_rayleigh_quotient_and_a_square(case, eta, seed):
     """‖(I + ηA)u‖²/‖u‖² = 1 + 2η uᵀAu/uᵀu + η²‖Au‖²/‖u‖², and at most 1 + 2ηω + η²‖A‖²."""
-    matrix, error = case.draw(), normal(case.size, seed)
-    reading = read(matrix, error, eta)
+    matrix, error = case.draw(), normal_error(case.size, seed)
+    reading = linear_reading(matrix, eta, error)
     squared = 1 + 2 * eta * reading.rayleigh + (eta * (matrix @ error).norm() / error.norm()).item() ** 2
     unit = (1 + eta * matrix.norm().item()) ** 2
     # n products a row, in three sums: 20 n ulps of the largest term.
@@ -60,7 +47,7 @@ def test_the_abscissa_is_attained(case, eta):
     """At the top eigenvector of (A + Aᵀ)/2 the Rayleigh quotient is ω, which no eigenvalue's real part exceeds."""
     matrix = case.draw()
     omega, direction = stretch(matrix)
-    reading = read(matrix, direction, eta)
+    reading = linear_reading(matrix, eta, direction)
     # A symmetric eigenpair is good to 10 n ulps of the norm; the quotient has n² products.
     slack = 20 * case.size**2 * EPSILON * matrix.norm().item()
     assert abs(reading.rayleigh - omega) <= slack
@@ -77,7 +64,7 @@ def test_the_flow_stays_between_seem_and_the_abscissa(case, size):
     """e^{t max Re λ} ≤ ‖e^{tA}‖ ≤ e^{tω} in continuous time."""
     matrix = case.draw()
     time = size / max(matrix.norm().item(), 1e-9)
-    reading = read(matrix, torch.ones(case.size, dtype=torch.float64), 1.0)
+    reading = linear_reading(matrix, 1.0)
     grown = float(linalg.norm(linalg.expm(time * matrix.numpy()), 2))
     # 1e-11: a matrix exponential of norm up to e⁴, by scaling and squaring.
     assert math.exp(time * case.eigenvalues[0].real) * (1 - 1e-11) <= grown
@@ -90,7 +77,7 @@ def test_decaying_errors_may_grow_first_and_the_reading_says_so(case, eta):
     """All Re λ < 0 but ω > 0: some u grows at first, at every step size; below η* it ends in decay."""
     matrix = case.draw()
     omega, direction = stretch(matrix)
-    reading = read(matrix, direction, eta)
+    reading = linear_reading(matrix, eta, direction)
     # The eigenvalue of a symmetric matrix: 20 n ulps of its norm.
     grows = omega > 20 * case.size * EPSILON * matrix.norm().item()
     event("transient growth" if grows else "none")
@@ -101,7 +88,7 @@ def test_decaying_errors_may_grow_first_and_the_reading_says_so(case, eta):
 @given(case=matrices(shears=0, chain=1))
 def test_normal_matrices_have_no_transient_growth(case):
     """With orthogonal eigenvectors ω is the largest real part: SEEM says what happens this step as well."""
-    reading = read(case.draw(), torch.ones(case.size, dtype=torch.float64), 1.0)
+    reading = linear_reading(case.draw(), 1.0)
     # Both are eigenvalues of block-diagonal matrices of this size, good to a few ulps of the largest entry.
     assert abs(reading.numerical_abscissa - reading.leading) <= 8 * EPSILON * case.draw().abs().max()
 
@@ -110,7 +97,7 @@ def test_normal_matrices_have_no_transient_growth(case):
 def test_the_sheared_pair_grows_exactly_when_its_shear_exceeds_the_gap(factor, steep):
     """A = [[-1, k(1 - s)], [0, -s]]: ω > 0 exactly when k²(1 - s)² > 4s, whatever SEEM = -min(1, s) says."""
     case = Prescribed((Block(-1.0), Block(-float(steep))), (Shear(0, 1, factor),))
-    reading = read(case.draw(), torch.ones(2, dtype=torch.float64), 1.0)
+    reading = linear_reading(case.draw(), 1.0)
     assert reading.leading == -1
     # The determinant of the symmetric part, s - k²(1 - s)²/4, is never 0 for these integers but at k = s = 1 … 16.
     assert (reading.numerical_abscissa > 0) == (factor**2 * (1 - steep) ** 2 > 4 * steep)
@@ -120,7 +107,7 @@ def test_the_sheared_pair_grows_exactly_when_its_shear_exceeds_the_gap(factor, s
 def test_in_discrete_time_the_bound_by_the_abscissa_fails():
     """A = -3 at η = 1: one step doubles u, while e^{ηω} = e^{-3}."""
     matrix, one = torch.tensor([[-3.0]], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    reading = read(matrix, one, 1.0)
+    reading = linear_reading(matrix, 1.0, one)
     assert (reading.numerical_abscissa, reading.growth) == (-3, 2)
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from properties.oracles import gradient_rows
-from properties.strategies.matrices import Block, Prescribed, Shear, linear_critic, matrices
+from properties.strategies.matrices import (
+    Block,
+    Prescribed,
+    Shear,
+    linear_critic,
+    linear_reading,
+    matrices,
+    normal_error,
+)
 from properties.strategies.networks import EVERY_KIND
 from properties.strategies.problems import problems
 from seem.spectrum import Reading, alignment, eigenvalues, take_reading
@@ -26,25 +34,12 @@ SEEDS = st.integers(0, 2**32 - 1)
 ETAS = st.integers(-12, 2).map(lambda exponent: 2.0**exponent)
 
 
-def read(matrix: torch.Tensor, error: torch.Tensor, eta: float) -> Reading:
-    """The reading of a linear critic that has this matrix, with lr = ηM/2."""
-    critic, x, x_next = linear_critic(matrix)
-    zeros = torch.zeros(len(matrix), dtype=torch.float64)
-    reading = take_reading(critic, x, x_next, error.double(), zeros, discount=1.0, lr=eta * len(matrix) / 2)
-    assert reading is not None
-    return reading
-
-
-def normal(rows: int, seed: int) -> torch.Tensor:
-    return torch.randn(rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 @given(case=matrices(), eta=ETAS)
 def test_eigenvalue_fields_by_plain_python(case, eta):
     """Bitwise: A, η and the eigenvalues are the same numbers; test_spectrum.py has their accuracy."""
     matrix = case.draw()
     values = eigenvalues(matrix).tolist()
-    reading = read(matrix, torch.ones(case.size), eta)
+    reading = linear_reading(matrix, eta)
     leading = complex(reading.leading, reading.leading_imaginary)
     others = list(values)
     others.remove(leading)
@@ -67,7 +62,7 @@ def test_eigenvalue_fields_by_plain_python(case, eta):
 @given(case=matrices(shears=0, chain=1), eta=ETAS)
 def test_eigenvalue_fields_are_those_prescribed(case, eta):
     """Block-diagonal matrices, whose eigenvalues are found up to rounding, so that even equal ones stay in order."""
-    reading, exact = read(case.draw(), torch.ones(case.size), eta), case.eigenvalues
+    reading, exact = linear_reading(case.draw(), eta), case.eigenvalues
     values = list(exact)
     pair = values[0].imag > 0
     slack = 4 * EPSILON * max(abs(value) for value in exact)
@@ -91,8 +86,8 @@ SHEARED_PAIRS = Prescribed(
 @given(case=matrices(), eta=ETAS, seed=SEEDS)
 @example(case=SHEARED_PAIRS, eta=1.0, seed=0)
 def test_fields_of_matrix_and_error_by_loops(case, eta, seed):
-    matrix, error = case.draw(), normal(case.size, seed)
-    reading, rows = read(matrix, error, eta), range(case.size)
+    matrix, error = case.draw(), normal_error(case.size, seed)
+    reading, rows = linear_reading(matrix, eta, error), range(case.size)
     a, u = matrix.tolist(), error.tolist()
     au = [math.fsum(a[i][j] * u[j] for j in rows) for i in rows]
     square = math.fsum(value**2 for value in u)
@@ -115,8 +110,8 @@ def test_fields_of_matrix_and_error_by_loops(case, eta, seed):
 @given(case=matrices(), seed=SEEDS)
 def test_the_numerical_abscissa_is_the_largest_rayleigh_quotient(case, seed):
     """No u exceeds it; adding more to the diagonal makes the symmetric part definite, adding less does not."""
-    matrix, error = case.draw(), normal(case.size, seed)
-    reading = read(matrix, error, 1.0)
+    matrix, error = case.draw(), normal_error(case.size, seed)
+    reading = linear_reading(matrix, 1.0, error)
     # A symmetric eigenvalue and a Cholesky factorisation are good to 10 n ulps of the norm each.
     slack = 20 * case.size * EPSILON * matrix.norm().item()
     assert reading.rayleigh <= reading.numerical_abscissa + slack
@@ -137,7 +132,7 @@ def test_the_numerical_abscissa_is_the_largest_rayleigh_quotient(case, seed):
 def test_fields_of_networks_by_loops(case, lr, step, index, seed):
     problem = case.draw()
     (critic,), rows = problem.critics, case.critic.rows
-    error = normal(rows, seed)
+    error = normal_error(rows, seed)
     options = {"discount": case.discount, "lr": lr, "step": step, "index": index}
     reading = take_reading(critic, problem.x, problem.x_next, error, problem.terminals, **options)
     assert reading is not None
@@ -179,20 +174,20 @@ def test_fields_of_networks_by_loops(case, lr, step, index, seed):
 
 
 def test_the_defaults_are_the_first_critic_at_the_start():
-    reading = read(torch.zeros(1, 1, dtype=torch.float64), torch.ones(1), 1.0)
+    reading = linear_reading(torch.zeros(1, 1, dtype=torch.float64), 1.0)
     assert (reading.step, reading.critic) == (0, 0)
 
 
 @given(case=matrices(), eta=ETAS)
 def test_without_an_error_there_is_neither_growth_nor_direction(case, eta):
-    reading = read(case.draw(), torch.zeros(case.size, dtype=torch.float64), eta)
+    reading = linear_reading(case.draw(), eta, torch.zeros(case.size, dtype=torch.float64))
     assert (reading.td_norm, reading.rayleigh, reading.growth, reading.alignment) == (0, 0, 0, 0)
 
 
 @given(case=matrices(), eta=ETAS, exponent=st.integers(-200, 200), seed=SEEDS)
 def test_scaling_the_error_changes_its_norm_and_the_gradients_only(case, eta, exponent, seed):
-    matrix, error = case.draw(), normal(case.size, seed)
-    plain, scaled = read(matrix, error, eta), read(matrix, -error * 2.0**exponent, eta)
+    matrix, error = case.draw(), normal_error(case.size, seed)
+    plain, scaled = linear_reading(matrix, eta, error), linear_reading(matrix, eta, -error * 2.0**exponent)
     # Powers of two, and signs, commute with rounding.
     changed = {name: getattr(plain, name) * 2.0**exponent for name in ("td_norm", "gradient_norm")}
     assert asdict(scaled) == asdict(plain) | changed
@@ -207,7 +202,7 @@ def test_single_precision_reads_the_same_where_it_rounds_nothing(case, eta):
     error = torch.arange(1, case.size + 1)
     options = {"discount": 1.0, "lr": eta * case.size / 2}
     narrow = take_reading(critic.float(), x.float(), x_next.float(), error.float(), (0 * error).float(), **options)
-    assert narrow == read(matrix, error.double(), eta)
+    assert narrow == linear_reading(matrix, eta, error.double())
 
 
 IN_RANGE = {"gram": st.integers(-100, 100), "successor": st.integers(-100, 100), "error": st.integers(-200, 200)}
@@ -246,7 +241,7 @@ def test_there_is_no_reading_exactly_when_a_norm_overflows(lost, data, rows):
     seed=SEEDS,
 )
 def test_alignment_is_a_cosine(case, exponent, seed):
-    problem, error = case.draw(), normal(case.critic.rows, seed)
+    problem, error = case.draw(), normal_error(case.critic.rows, seed)
     cosine = alignment(problem.critics[0], problem.x, error)
     # 1e-12: a few hundred products, divided by norms of them.
     assert -1 - 1e-12 <= cosine <= 1 + 1e-12
@@ -258,6 +253,6 @@ def test_alignment_is_a_cosine(case, exponent, seed):
 @given(case=problems(normalised=False, depth=(1, 3), width=(2, 4)), exponent=st.integers(0, 100), seed=SEEDS)
 def test_alignment_of_single_precision_bears_errors_whose_squares_overflow(case, exponent, seed):
     """Errors near 2^64 and beyond: u is scaled in double precision before it meets the critic."""
-    problem, error = case.draw(), normal(case.critic.rows, seed).float()
+    problem, error = case.draw(), normal_error(case.critic.rows, seed).float()
     critic, x = problem.critics[0].float(), problem.x.float()
     assert alignment(critic, x, error * 2.0**exponent) == alignment(critic, x, error)

@@ -19,6 +19,7 @@ from scipy import optimize
 from torch import Tensor, nn
 
 from seem.networks import MLP, MLPConfig
+from seem.spectrum import Reading, take_reading
 
 RESOLUTION = 2.0**-16
 """Real and imaginary parts are multiples of it."""
@@ -261,6 +262,27 @@ def linear_critic(matrix: Tensor, discount: float = 1.0) -> tuple[MLP, Tensor, T
     nn.init.zeros_(critic.linears[0].weight)
     identity = torch.eye(rows, dtype=torch.float64)
     return critic, identity, (matrix + identity) / discount
+
+
+def linear_reading(matrix: Tensor, eta: float, error: Tensor | None = None) -> Reading:
+    """The reading of a linear critic that has this matrix, at Q = 0 and γ = 1, with lr = ηM/2.
+
+    Args:
+        matrix: A, shape (M, M), float64.
+        eta: η.
+        error: u, shape (M,); ones unless given.
+    """
+    critic, x, x_next = linear_critic(matrix)
+    zeros = torch.zeros(len(matrix), dtype=torch.float64)
+    u = zeros + 1 if error is None else error
+    reading = take_reading(critic, x, x_next, u, zeros, discount=1.0, lr=eta * len(matrix) / 2)
+    assert reading is not None
+    return reading
+
+
+def normal_error(size: int, seed: int) -> Tensor:
+    """A standard normal u, float64, shape (size,)."""
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def matching_distance(values: Tensor, exact: Iterable[complex]) -> float:
