@@ -35,6 +35,8 @@ ETAS = st.integers(-12, 2).map(lambda exponent: 2.0**exponent)
 
 
 @given(case=matrices(), eta=ETAS)
+# An eigenvalue of zero is no excitation, and the largest gain of what does not grow.
+@example(case=Prescribed((Block(0.0), Block(-0.5))), eta=1.0)
 def test_eigenvalue_fields_by_plain_python(case, eta):
     """Bitwise: A, η and the eigenvalues are the same numbers; test_spectrum.py has their accuracy."""
     matrix = case.draw()
