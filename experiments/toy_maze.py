@@ -17,7 +17,7 @@ from seem.analysis import FRACTIONS, growth_exponent, linearity, surge
 from seem.forecast import mechanism
 from seem.growth import SGDLaw
 from seem.networks import Critic, MLPConfig, parameter_list
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 
 DEPTH = 2
 LR = 2e-2
@@ -110,7 +110,7 @@ class Run:
     mean_q: list[float]
     mean_abs_q: list[float]
     changes: list[int]
-    readings: list[Reading]
+    readings: list[CriticReading]
     crash_step: int | None
 
 
@@ -145,7 +145,7 @@ def train(maze: Maze) -> Run:
         if step % maze.interval == 0 or step == maze.budget - 1 or q > NOTICEABLE * read_q:
             read_q = q
             x_next = choices[torch.arange(len(rows)), chosen]
-            how = {"discount": maze.discount, "lr": LR, "step": step}
+            how = {"discount": maze.discount, "lr": LR, "step": step, "dtype": None}
             reading = take_reading(critic, rows, x_next, error.detach(), terminals, **how)
             run.readings += [reading] if reading else []
         optimiser.zero_grad()

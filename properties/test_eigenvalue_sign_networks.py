@@ -17,10 +17,10 @@ from properties.strategies.networks import PIECEWISE_LINEAR
 from properties.strategies.problems import Problem, problems
 from properties.strategies.ray_critics import ray_critics
 from seem.networks import MLP, MLPConfig
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 
 
-def read(problem: Problem, eta: float) -> Reading:
+def read(problem: Problem, eta: float) -> CriticReading:
     rows = len(problem.x)
     options = {"discount": problem.discount, "lr": eta * rows / 2}
     reading = take_reading(

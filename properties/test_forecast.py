@@ -23,7 +23,7 @@ from properties.strategies.histories import (
 from properties.strategies.networks import powers_of_two
 from seem.forecast import forecast, refuse
 from seem.growth import SGDLaw
-from seem.spectrum import Reading
+from seem.spectrum import CriticReading
 
 depths = st.integers(1, 5)
 several = st.integers(2, 5)
@@ -32,12 +32,12 @@ SMALLEST = 2.0**-1074
 TIMES = ("crash_step", "earliest", "latest", "law_step", "slope_step")
 
 
-def make(history: Sequence[Sequence[Reading]], depth: int, dtype: str = "float64"):
+def make(history: Sequence[Sequence[CriticReading]], depth: int, dtype: str = "float64"):
     return forecast(history, depth=depth, dtype=dtype, step=last_step(history))
 
 
 @st.composite
-def any_histories(draw: st.DrawFn) -> tuple[int, list[list[Reading]]]:
+def any_histories(draw: st.DrawFn) -> tuple[int, list[list[CriticReading]]]:
     """A depth and one or two critics whose readings grow, decay and overshoot in any order."""
     depth = draw(depths, label="depth")
     modes = growing_modes() | decaying_modes() | overshooting_modes(depth, beyond=True)
@@ -45,7 +45,7 @@ def any_histories(draw: st.DrawFn) -> tuple[int, list[list[Reading]]]:
     return depth, draw(histories(modes, critics=(1, 2)), label="histories")
 
 
-def line_to_zero(histories: Sequence[Sequence[Reading]]) -> float:
+def line_to_zero(histories: Sequence[Sequence[CriticReading]]) -> float:
     """Steps to the zero of the line through 1/x of the last three readings, after the last that does not grow."""
     at: dict[int, float] = {}
     for one in (one for history in histories for one in history):
@@ -178,7 +178,7 @@ def test_the_larger_gain_decides_and_self_excitation_where_they_are_equal(depth,
 def test_only_the_product_of_step_size_and_eigenvalue_counts(drawn, factor):
     depth, history = drawn
 
-    def rescale(one: Reading) -> Reading:
+    def rescale(one: CriticReading) -> CriticReading:
         return replace(
             one, step_size=one.step_size * factor, leading=one.leading / factor, trailing=one.trailing / factor
         )

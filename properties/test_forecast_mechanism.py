@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from properties.strategies.histories import reading
 from seem.forecast import mechanism, steps_to_doubling, steps_to_overshoot
-from seem.spectrum import Reading
+from seem.spectrum import CriticReading
 
 MECHANISMS = ("self-excitation", "overshoot")
 Gains = tuple[float, float]
@@ -32,7 +32,7 @@ def led_by(mechanism: str, gains: tuple[float, float]) -> st.SearchStrategy[Gain
     return pairs if mechanism == MECHANISMS[0] else pairs.map(lambda pair: (pair[1], pair[0]))
 
 
-def history_of(series: Sequence[Gains], first: int = 0) -> list[Reading]:
+def history_of(series: Sequence[Gains], first: int = 0) -> list[CriticReading]:
     """Readings with these gains at steps 0, 7, 14, …; a gain of 1 or less of self-excitation is a decaying mode."""
     steps = count(first, 7)
     return [
@@ -114,7 +114,7 @@ def test_without_readings_nothing_doubles_or_overshoots():
     assert steps_to_overshoot([]) == steps_to_overshoot([[], [reading(0, -1.0)]]) == math.inf
 
 
-def stiffening(first: float, second: float, gap: int, step: int = 0) -> list[Reading]:
+def stiffening(first: float, second: float, gap: int, step: int = 0) -> list[CriticReading]:
     """Two readings whose most negative ηλ is -first and then -second."""
     return [reading(step, -first, 0.5, step_size=0.25), reading(step + gap, -second, 0.5, step_size=0.25)]
 

@@ -25,7 +25,7 @@ from properties.strategies.matrices import (
 )
 from properties.strategies.networks import EVERY_KIND
 from properties.strategies.problems import problems
-from seem.spectrum import Reading, alignment, eigenvalues, take_reading
+from seem.spectrum import CriticReading, alignment, eigenvalues, take_reading
 
 EPSILON = torch.finfo(torch.float64).eps
 HYPOT = 4 * EPSILON
@@ -233,7 +233,7 @@ def test_there_is_no_reading_exactly_when_a_norm_overflows(lost, data, rows):
         assert reading is None
     else:
         assert reading is not None
-        assert all(math.isfinite(getattr(reading, field.name)) for field in fields(Reading))
+        assert all(math.isfinite(getattr(reading, field.name)) for field in fields(CriticReading))
         assert reading.leading == 2.0 ** (gram + successor) - 4.0**gram
 
 

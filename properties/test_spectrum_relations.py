@@ -17,14 +17,14 @@ from properties.strategies.problems import Problem, ProblemCase, problems
 from properties.strategies.scales import discounts
 from seem.networks import MLPConfig
 from seem.ntk import gram_blocks
-from seem.spectrum import Reading, eigenvalues, seem_matrix, take_reading, twin_seem_matrix
+from seem.spectrum import CriticReading, eigenvalues, seem_matrix, take_reading, twin_seem_matrix
 
 SMALL = {"normalised": False, "depth": (1, 3), "width": (2, 4)}
 """Relations that hold for any module are tried on networks that are quick to make."""
 HOMOGENEOUS = {"activations": PIECEWISE_LINEAR, "bias": False, "normalised": False}
 
 
-def read(problem: Problem, error: torch.Tensor, lr: float = 0.1) -> Reading:
+def read(problem: Problem, error: torch.Tensor, lr: float = 0.1) -> CriticReading:
     """The reading of the only critic."""
     arguments = problem.critics[0], problem.x, problem.x_next, error, problem.terminals
     reading = take_reading(*arguments, discount=problem.discount, lr=lr)

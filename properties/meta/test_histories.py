@@ -27,12 +27,12 @@ from properties.strategies.histories import (
 from seem.forecast import forecast
 from seem.growth import SGDLaw
 from seem.networks import MLP, MLPConfig
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 
 modes = growing_modes() | decaying_modes() | overshooting_modes(2, beyond=True) | overshooting_modes(2, beyond=False)
 
 
-def check_plausible(one: Reading) -> None:
+def check_plausible(one: CriticReading) -> None:
     """What holds for every critic."""
     assert all(math.isfinite(getattr(one, field.name)) for field in fields(one))
     assert one.trailing <= one.second <= one.leading <= one.numerical_abscissa

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
 from properties.strategies.networks import powers_of_two
-from seem.spectrum import Reading
+from seem.spectrum import CriticReading
 
 LOG_MAX = {
     "float32": math.log(2.0 - 2.0**-23) + 127 * math.log(2.0),
@@ -26,7 +26,7 @@ FASTEST = 3.0
 """Largest rate at which a ray starts: it crashes within some five steps."""
 
 
-def reading(step: int, *modes: complex, step_size: float = 1.0, **changes) -> Reading:
+def reading(step: int, *modes: complex, step_size: float = 1.0, **changes) -> CriticReading:
     """The reading of a critic whose A is normal and has given eigenvalues, u in its leading mode.
 
     Args:
@@ -44,7 +44,7 @@ def reading(step: int, *modes: complex, step_size: float = 1.0, **changes) -> Re
     ordered = sorted((*modes, *pairs), key=lambda mode: (-mode.real, -mode.imag))
     leading, trailing = ordered[0], ordered[-1]
     norm = math.sqrt(sum(abs(mode) ** 2 for mode in ordered)) / step_size
-    plain = Reading(
+    plain = CriticReading(
         step=step,
         critic=0,
         rows=len(ordered),
@@ -126,7 +126,7 @@ class Ray:
         """The first step at which Q leaves the range of a dtype, or e^-slack of it."""
         return steps_of_ray(self.depth, self.rate, LOG_MAX[dtype] - math.log(self.size) - slack)
 
-    def history(self) -> list[Reading]:
+    def history(self) -> list[CriticReading]:
         """One reading a step of ``steps``; besides the ray's mode there is a slower, decaying one."""
         scales = list(islice(ray_scales(self.depth, self.rate), self.steps[-1] + 1))
         made = []
@@ -219,7 +219,7 @@ def overshooting_modes(depth: int, *, beyond: bool) -> st.SearchStrategy[Modes]:
 
 def histories(
     modes: st.SearchStrategy[Modes], *, readings: tuple[int, int] = (1, 5), critics: tuple[int, int] = (1, 1)
-) -> st.SearchStrategy[list[list[Reading]]]:
+) -> st.SearchStrategy[list[list[CriticReading]]]:
     """For each critic a history of readings, all critics at the same steps; they shrink to one reading of one critic.
 
     Args:
@@ -237,11 +237,11 @@ def histories(
 
 
 @st.composite
-def _histories(draw: st.DrawFn, modes, all_gaps, counts) -> list[list[Reading]]:
+def _histories(draw: st.DrawFn, modes, all_gaps, counts) -> list[list[CriticReading]]:
     count, gaps = draw(counts, label="critics"), draw(all_gaps, label="gaps")
     step_size = draw(powers_of_two(-12, 4), label="step_size")
 
-    def one(step: int, critic: int) -> Reading:
+    def one(step: int, critic: int) -> CriticReading:
         size = 2.0 ** draw(st.integers(-20, 20), label="log2 size")
         drawn = draw(modes, label="modes")
         return reading(step, *drawn, step_size=step_size, critic=critic, max_abs_q=size, mean_abs_q=size / 2)
@@ -249,7 +249,7 @@ def _histories(draw: st.DrawFn, modes, all_gaps, counts) -> list[list[Reading]]:
     return [[one(sum(gaps[:i]), critic) for i in range(len(gaps))] for critic in range(count)]
 
 
-def last_step(histories: Sequence[Sequence[Reading]]) -> int:
+def last_step(histories: Sequence[Sequence[CriticReading]]) -> int:
     """The step of the last reading of any critic; 0 without readings."""
     return max((history[-1].step for history in histories if history), default=0)
 

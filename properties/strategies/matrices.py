@@ -19,7 +19,7 @@ from scipy import optimize
 from torch import Tensor, nn
 
 from seem.networks import MLP, MLPConfig
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 
 RESOLUTION = 2.0**-16
 """Real and imaginary parts are multiples of it."""
@@ -264,7 +264,7 @@ def linear_critic(matrix: Tensor, discount: float = 1.0) -> tuple[MLP, Tensor, T
     return critic, identity, (matrix + identity) / discount
 
 
-def linear_reading(matrix: Tensor, eta: float, error: Tensor | None = None) -> Reading:
+def linear_reading(matrix: Tensor, eta: float, error: Tensor | None = None) -> CriticReading:
     """The reading of a linear critic that has this matrix, at Q = 0 and γ = 1, with lr = ηM/2.
 
     Args:

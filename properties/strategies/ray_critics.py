@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
 from seem.networks import MLP, MLPConfig
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RayCritic:
         x, x_next = (torch.tensor(rows, dtype=torch.float64)[:, None] * units[0] for rows in (self.here, self.there))
         return network, x.to(dtype), x_next.to(dtype)
 
-    def read(self) -> Reading:
+    def read(self) -> CriticReading:
         """The first reading."""
         network, x, x_next = self.draw()
         error = (network(x) - self.discount * network(x_next)).squeeze(1).detach()

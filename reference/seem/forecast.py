@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from seem.growth import SGDLaw
-from seem.spectrum import Reading
+from seem.spectrum import CriticReading
 
 Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
 
@@ -56,7 +56,7 @@ class Forecast:
     reason: str | None
 
 
-def forecast(histories: Sequence[Sequence[Reading]], *, depth: int, dtype: str, step: int) -> Forecast:
+def forecast(histories: Sequence[Sequence[CriticReading]], *, depth: int, dtype: str, step: int) -> Forecast:
     """Forecast the crash step from all readings so far.
 
     With several critics the largest leading eigenvalue counts at every step: the fastest critic crashes first.
@@ -108,7 +108,7 @@ def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Foreca
     return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
 
 
-def _fastest_rates(histories: Sequence[Sequence[Reading]]) -> list[tuple[int, float]]:
+def _fastest_rates(histories: Sequence[Sequence[CriticReading]]) -> list[tuple[int, float]]:
     """(step, ηλ) of the last readings, the largest over the critics, from the last one without growth on."""
     rates: dict[int, float] = {}
     for history in histories:
@@ -149,7 +149,7 @@ def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechani
     )
 
 
-def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
+def mechanism(histories: Sequence[Sequence[CriticReading]]) -> Mechanism:
     """Name what made a run crash: the larger gain when growth sets in, just before a mode doubles every step.
 
     Args:
@@ -178,7 +178,7 @@ def mechanism(histories: Sequence[Sequence[Reading]]) -> Mechanism:
     return "self-excitation" if excitation >= overshoot else "overshoot"
 
 
-def steps_to_doubling(histories: Sequence[Sequence[Reading]]) -> float:
+def steps_to_doubling(histories: Sequence[Sequence[CriticReading]]) -> float:
     """Steps in which a critic's TD error doubles at the last readings' growth.
 
     Args:
@@ -191,7 +191,7 @@ def steps_to_doubling(histories: Sequence[Sequence[Reading]]) -> float:
     return math.log(DOUBLING) / math.log(growth) if growth > 1 else math.inf
 
 
-def steps_to_overshoot(histories: Sequence[Sequence[Reading]]) -> float:
+def steps_to_overshoot(histories: Sequence[Sequence[CriticReading]]) -> float:
     """Steps until the step size overshoots, η·|min Re λ| > 2, if it goes on growing as between the last readings.
 
     Args:

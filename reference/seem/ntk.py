@@ -2,28 +2,31 @@ r"""Gram blocks of the empirical neural tangent kernel, :math:`G(Z, X) = \Phi(Z)
 
 :math:`\Phi(X)` stacks the per-sample gradients :math:`\nabla_\theta f_\theta(x_i)`. For a perceptron no row
 of length P (the number of parameters) is ever formed: one forward and one backward pass give its
-`seem.features`. Any other module goes through ``torch.func``.
+`seem.features`. Any other module is read from a private copy (`seem.subject`), layer by layer where it can be
+(`seem.kernel`).
 
 Source: the kernel is the paper's, section 3 (recalled numbering).
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import _SpectralNorm
 
 from seem.errors import InputError
-from seem.factors import check_one_output, check_rows_are_apart
+from seem.factors import check_one_output
 from seem.features import KernelFeatures
+from seem.gradients import chunks, products
+from seem.kernel import Blocks, kernel_blocks
 from seem.networks import MLP
+from seem.subject import Outputs, Subject, Tree, leaves, readable, untouched
 
 Inputs = Tensor | tuple[Tensor, ...]
 """Rows of a module with one argument, or a tuple of them for a module with several."""
-Parameters = dict[str, Tensor]
 
 
 def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
@@ -50,17 +53,22 @@ def is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
     return isinstance(network, MLP) and type(network).forward is MLP.forward
 
 
-def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Tensor, "M M"], Float[Tensor, "M M"]]:
+def has_closed_form(network: nn.Module) -> TypeGuard[MLP]:
+    """Whether `seem.features` hold for a module: a perceptron all of whose parameters are trained."""
+    return is_perceptron(network) and all(p.requires_grad and p.dtype.itemsize > 2 for p in network.parameters())
+
+
+def gram_blocks(network: nn.Module, x: Tree, x_next: Tree) -> tuple[Float[Tensor, "M M"], Float[Tensor, "M M"]]:
     r"""The two blocks that the TD iteration needs, :math:`G(X, X)` and :math:`G(X^*, X)`.
 
     Args:
-        network: A critic: an `MLP` takes the closed form, any other module ``torch.func``.
+        network: A critic: an `MLP` takes the closed form, of any other module a copy is read.
         x: Inputs X, shape (M, inputs); for modules of several arguments, a tuple of tensors.
         x_next: Inputs X*, of the same shape.
 
     Returns:
         G(X, X), symmetric and positive semi-definite, and G(X*, X) with rows X*; each (M, M), of the
-        network's dtype.
+        network's dtype, or of float64 where the network has half precision.
 
     Raises:
         InputError: When the network has several outputs, or couples the rows of a batch.
@@ -75,62 +83,92 @@ def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Te
         >>> [block.item() for block in gram_blocks(critic, x, x_next)]
         [6.0, 4.0]
     """
-    if isinstance(x, tuple) or isinstance(x_next, tuple) or not is_perceptron(network):
-        return gram_by_jacobians(network, x, x), gram_by_jacobians(network, x_next, x)
-    features, following = KernelFeatures.of(network, x), KernelFeatures.of(network, x_next)
-    return features.block(features), following.block(features)
+    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and has_closed_form(network):
+        with torch.inference_mode(False):
+            features, following = KernelFeatures.of(network, x), KernelFeatures.of(network, x_next)
+            return features.block(features), following.block(features)
+    kernel = read_kernel(network, x, x_next)
+    if len(kernel.values) > 1:
+        raise InputError(f"a critic has one output a row, this one gives {len(kernel.values)}: read it by seem.read")
+    return kernel.blocks.gram[0, 0], kernel.blocks.gram_next[0, 0]
 
 
-def check_reading_is_possible(network: nn.Module) -> None:
-    """Refuse a module that ``torch.func`` cannot differentiate row by row, or that moves when it is read.
+@dataclass(frozen=True)
+class Kernel:
+    """Somebody's critics, evaluated and differentiated on M rows, from copies.
 
-    Raises:
-        InputError: On BatchNorm or a spectral norm in training mode.
+    Attributes:
+        subject: The copies.
+        x: X, as the copies take it.
+        x_next: X*, likewise.
+        values: Q(X) of every critic, shape (N, M).
+        values_next: Q(X*), shape (N, M).
+        blocks: Their Gram blocks.
     """
-    check_rows_are_apart(network)
-    if any(isinstance(m, _SpectralNorm) and m.training for m in network.modules()):
-        raise InputError("the spectral norm in training mode moves when it is read: call network.eval() first")
+
+    subject: Subject
+    x: tuple[Tree, ...]
+    x_next: tuple[Tree, ...]
+    values: Float[Tensor, "N M"]
+    values_next: Float[Tensor, "N M"]
+    blocks: Blocks
+
+    @property
+    def heads(self) -> int:
+        """Critics that the modules hold, those too that ``outputs`` leaves out."""
+        return self.subject.heads
 
 
-def parameters_and_buffers(network: nn.Module) -> tuple[Parameters, Parameters]:
-    """What ``torch.func.functional_call`` wants: trainable parameters, detached, and buffers, by name."""
-    parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
-    return parameters, dict(network.named_buffers())
-
-
-def per_sample_gradients(network: nn.Module, x: Inputs, chunk: int) -> Iterator[list[Tensor]]:
-    """The rows of Φ(X) of any module through ``torch.func``, a chunk at a time.
+def read_kernel(
+    critics: nn.Module | Sequence[nn.Module],
+    x: Tree,
+    x_next: Tree,
+    *,
+    dtype: torch.dtype | None = None,
+    outputs: Outputs = None,
+    trained: set[int] | None = None,
+) -> Kernel:
+    """Evaluate and differentiate critics without touching them.
 
     Args:
-        network: A module that passes `check_reading_is_possible`.
-        x: Inputs, shape (N, inputs), or a tuple of tensors for several arguments.
-        chunk: Rows whose gradients (chunk × P numbers) are held at a time.
-
-    Yields:
-        The chunk's gradients by parameter, each of shape (rows, numbers of the parameter).
+        critics: One module or several, which may share parts.
+        x: X, M rows: a tensor, or a tuple of what the critics take as arguments.
+        x_next: X*, likewise.
+        dtype: Of the copies; None keeps the critics' own.
+        outputs: Picks the critics' values from what a module returns: a function, an index, or None.
+        trained: Ids of the parameters that count; None counts all that require gradients.
 
     Raises:
-        InputError: When the network has several outputs.
+        InputError: When the critics cannot be read, fail on the rows, or couple them.
     """
-    parameters, buffers = parameters_and_buffers(network)
-
-    def value(parameters: Parameters, row: tuple[Tensor, ...]) -> Tensor:
-        output = torch.func.functional_call(network, (parameters, buffers), tuple(part[None] for part in row))
-        check_one_output(output)
-        return output.reshape(())
-
-    gradient = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0))
-    parts = x if isinstance(x, tuple) else (x,)
-    for batch in zip(*(part.split(chunk) for part in parts), strict=True):
-        yield [g.flatten(1) for g in gradient(parameters, batch).values()]
-
-
-def products(rows: list[Tensor], columns: list[Tensor]) -> Float[Tensor, "rows columns"]:
-    """The dot products of gradients by parameter, as `per_sample_gradients` yields them."""
-    return torch.stack([a @ b.T for a, b in zip(rows, columns, strict=True)]).sum(0)
+    with untouched():
+        subject, here, values = readable(critics, x, dtype=dtype, outputs=outputs, trained=trained)
+        there = subject.arguments(x_next)
+        rows, others = len(leaves(here)[0]), len(leaves(there)[0])
+        if rows != others:
+            raise InputError(f"X has {rows} rows and X* {others}: pass one successor a row")
+        with torch.no_grad():
+            values_next = subject.values(there)
+        blocks = _closed_form(subject, here, there) or kernel_blocks(subject, here, there, len(values))
+        return Kernel(subject, here, there, values, values_next, blocks)
 
 
-def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256) -> Float[Tensor, "rows columns"]:
+def _closed_form(subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...]) -> Blocks | None:
+    """The blocks of perceptrons that share nothing, or None."""
+    modules = subject.modules
+    apart = len(subject.parameters) == sum(len(list(module.parameters())) for module in modules)
+    if not apart or len(x) != 1 or not isinstance(x[0], Tensor) or not all(map(has_closed_form, modules)):
+        return None
+    gram = x[0].new_zeros(len(modules), len(modules), len(x[0]), len(x[0]))
+    gram_next = torch.zeros_like(gram)
+    for index, module in enumerate(modules):
+        assert is_perceptron(module)
+        features, following = KernelFeatures.of(module, x[0]), KernelFeatures.of(module, x_next[0])
+        gram[index, index], gram_next[index, index] = features.block(features), following.block(features)
+    return Blocks(gram, gram_next, "closed form")
+
+
+def gram_by_jacobians(network: nn.Module, z: Tree, x: Tree, chunk: int = 256) -> Float[Tensor, "rows columns"]:
     """A Gram block of any module, by per-sample gradients through ``torch.func``.
 
     Args:
@@ -143,9 +181,11 @@ def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256
         G(Z, X), shape (rows, columns), of the network's dtype.
 
     Raises:
-        InputError: When the network has several outputs, couples the rows of a batch (BatchNorm in training
-            mode), or moves when it is read (spectral norm in training mode).
+        InputError: When the network has several outputs, or couples the rows of a batch.
     """
-    check_reading_is_possible(network)
-    gradients = partial(per_sample_gradients, network, chunk=chunk)
-    return torch.cat([torch.cat([products(rows, columns) for columns in gradients(x)], 1) for rows in gradients(z)])
+    with untouched():
+        subject, rows, values = readable(network, z, dtype=None)
+        gradients = partial(chunks, subject, names=list(subject.parameters), critics=len(values), size=chunk)
+        columns = subject.arguments(x)
+        strips = [torch.cat([products(a, b)[0, 0] for b in gradients(columns)], 1) for a in gradients(rows)]
+        return torch.cat(strips)

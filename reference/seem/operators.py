@@ -14,19 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seem.factors import check_one_output
+from seem.errors import InputError
 from seem.features import KernelFeatures
+from seem.gradients import chunks, products, swapped
+from seem.kernel import kernel_blocks
 from seem.networks import MLP
-from seem.ntk import (
-    Inputs,
-    Parameters,
-    check_reading_is_possible,
-    is_perceptron,
-    parameters_and_buffers,
-    per_sample_gradients,
-    products,
-)
+from seem.ntk import has_closed_form
 from seem.stacked import StackedMLP
+from seem.subject import Subject, Tree, readable, untouched
 
 BLOCK = 2**18
 """Numbers in one block of rows: a few such blocks stay in a core's cache."""
@@ -120,76 +115,75 @@ class SEEMOperator:
 
 @dataclass(frozen=True)
 class ModuleOperator:
-    """The same matrix of any module, through ``torch.func``.
+    """The same matrix of any module, read from a copy.
 
     Attributes:
-        network: A module with one output a row, whose rows do not depend on each other.
-        x: X, shape (M, inputs), or a tuple of tensors.
+        subject: The copy of a module with one output a row, whose rows do not depend on each other.
+        x: X, as the copy takes it.
         x_next: X*, likewise.
         mask: γ(1 - d), shape (M,).
     """
 
-    network: nn.Module
-    x: Inputs
-    x_next: Inputs
+    subject: Subject
+    x: tuple[Tree, ...]
+    x_next: tuple[Tree, ...]
     mask: Float[Tensor, " M"]
-
-    def __post_init__(self) -> None:
-        check_reading_is_possible(self.network)
 
     def matrix(self) -> Float[Tensor, "M M"]:
         """A itself."""
-        return torch.cat(list(self._blocks()))
+        with untouched():
+            blocks = kernel_blocks(self.subject, self.x, self.x_next, 1)
+        return self.mask[:, None] * blocks.gram_next[0, 0] - blocks.gram[0, 0]
 
     def norm(self) -> Float[Tensor, ""]:
         """‖A‖_F, without holding A."""
-        return torch.stack([block.norm() for block in self._blocks()]).norm()
+        with untouched():
+            return torch.stack([block.norm() for block in self._blocks()]).norm()
 
     def product(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
         """A times k vectors, by three derivatives each."""
-        gathered = self._gather(self.x, v)
-        return self.mask[:, None] * self._spread(self.x_next, gathered) - self._spread(self.x, gathered)
+        with untouched():
+            gathered = self._gather(self.x, v)
+            return self.mask[:, None] * self._spread(self.x_next, gathered) - self._spread(self.x, gathered)
 
     def transposed(self, v: Float[Tensor, "M k"]) -> Float[Tensor, "M k"]:
         """Aᵀ times k vectors."""
-        following, current = self._gather(self.x_next, self.mask[:, None] * v), self._gather(self.x, v)
-        return self._spread(self.x, {name: following[name] - current[name] for name in current})
+        with untouched():
+            following, current = self._gather(self.x_next, self.mask[:, None] * v), self._gather(self.x, v)
+            return self._spread(self.x, {name: following[name] - current[name] for name in current})
 
     def _blocks(self) -> Iterator[Tensor]:
         """A by blocks of rows: the rows of γ(1 - d)Φ(X*) - Φ(X), times Φ(X)ᵀ."""
-        current, following = (per_sample_gradients(self.network, inputs, CHUNK) for inputs in (self.x, self.x_next))
-        for mask, here, there in zip(self.mask[:, None].split(CHUNK), current, following, strict=True):
-            rows = [mask * g_next - g for g_next, g in zip(there, here, strict=True)]
-            columns = per_sample_gradients(self.network, self.x, CHUNK)
-            yield torch.cat([products(rows, some) for some in columns], 1)
+        gradients = partial(chunks, self.subject, names=list(self.subject.parameters), critics=1, size=CHUNK)
+        for mask, here, there in zip(self.mask[:, None].split(CHUNK), gradients(self.x), gradients(self.x_next), strict=True):
+            rows = {name: mask * there[name] - here[name] for name in here}
+            yield torch.cat([products(rows, columns)[0, 0] for columns in gradients(self.x)], 1)
 
-    def _pull(self, inputs: Inputs) -> Callable[[Tensor], Parameters]:
+    def _pull(self, inputs: tuple[Tree, ...]) -> Callable[[Tensor], dict[str, Tensor]]:
         """The map of v to Φᵀv by parameter."""
-        parameters, buffers = parameters_and_buffers(self.network)
-        arguments = inputs if isinstance(inputs, tuple) else (inputs,)
 
-        def values(parameters: Parameters) -> Tensor:
-            outputs = torch.func.functional_call(self.network, (parameters, buffers), arguments)
-            check_one_output(outputs)
-            return outputs.reshape(-1)
+        def values(tensors: dict[str, Tensor]) -> Tensor:
+            with swapped(self.subject, tensors):
+                return self.subject.values(inputs)[0]
 
-        def pull(v: Tensor) -> Parameters:
-            return torch.func.vjp(values, parameters)[1](v)[0]
+        def pull(v: Tensor) -> dict[str, Tensor]:
+            tensors = {name: parameter.detach() for name, parameter in self.subject.parameters.items()}
+            return torch.func.vjp(values, tensors)[1](v)[0]
 
         return pull
 
-    def _gather(self, inputs: Inputs, v: Tensor) -> Parameters:
+    def _gather(self, inputs: tuple[Tree, ...], v: Tensor) -> dict[str, Tensor]:
         """Φᵀv by parameter, the k vectors first."""
         return torch.func.vmap(self._pull(inputs))(v.T)
 
-    def _spread(self, inputs: Inputs, gathered: Parameters) -> Tensor:
+    def _spread(self, inputs: tuple[Tree, ...], gathered: dict[str, Tensor]) -> Tensor:
         """Φw for what `_gather` gave: the transposed map, so that no operation needs a forward derivative."""
         push = torch.func.vjp(self._pull(inputs), torch.zeros_like(self.mask))[1]
         return torch.func.vmap(push)(gathered)[0].T
 
 
 def operator_of(
-    critic: nn.Module, x: Inputs, x_next: Inputs, *, discount: float, terminals: Float[Tensor, " M"]
+    critic: nn.Module, x: Tree, x_next: Tree, *, discount: float | Float[Tensor, " M"], terminals: Float[Tensor, " M"]
 ) -> SEEMOperator | ModuleOperator:
     """The operator of any critic, the fastest that it allows.
 
@@ -197,13 +191,17 @@ def operator_of(
         critic: A module with one output a row, whose rows do not depend on each other.
         x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
         x_next: X* = (s', π(s')), likewise.
-        discount: γ in [0, 1].
+        discount: γ in [0, 1], of all rows or by row, shape (M,).
         terminals: d, 1 on true terminals, shape (M,).
 
     Raises:
         InputError: When the network has several outputs, or couples the rows of a batch.
     """
-    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and is_perceptron(critic):
+    if isinstance(x, Tensor) and isinstance(x_next, Tensor) and has_closed_form(critic):
         return SEEMOperator.of(critic, x, x_next, discount=discount, terminals=terminals)
-    like = x[0] if isinstance(x, tuple) else x
-    return ModuleOperator(critic, x, x_next, discount * (1 - terminals.to(like)))
+    with untouched():
+        subject, here, values = readable(critic, x, dtype=None)
+        if len(values) > 1:
+            raise InputError(f"a critic has one output a row, this one gives {len(values)}: read it by seem.read")
+        mask = discount * (1 - terminals.to(values))
+        return ModuleOperator(subject, here, subject.arguments(x_next), mask)

@@ -250,7 +250,7 @@ class RunRecord:
         """A field of the readings, the largest over the critics, with the steps it was read at.
 
         Args:
-            name: A field of `seem.spectrum.Reading`.
+            name: A field of `seem.spectrum.CriticReading`.
 
         Returns:
             Steps and values; readings of an overflowed kernel are left out.

@@ -11,13 +11,18 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from seem.networks import parameter_list
-from seem.ntk import Inputs, evaluate, gram_blocks
+from seem.dynamics import check_discount, check_entries, check_learning_rate, check_terminals, column
+from seem.errors import InputError
+from seem.kernel import NO_BLOCKS
+from seem.ntk import Kernel, read_kernel
+from seem.subject import Tree, leaves, readable, untouched
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one look at a critic says; every number is a float or an integer.
+class CriticReading:
+    """What one look at one critic says, by all eigenvalues of its own matrix.
+
+    What counts in steps of plain gradient descent is None where the step is another one (see `seem.dynamics`).
 
     Attributes:
         step: Critic steps taken before the reading.
@@ -50,17 +55,17 @@ class Reading:
     step: int
     critic: int
     rows: int
-    step_size: float
+    step_size: float | None
     leading: float
     leading_imaginary: float
     second: float
     trailing: float
     normalised: float
     numerical_abscissa: float
-    rayleigh: float
-    growth: float
-    excitation_gain: float
-    overshoot_gain: float
+    rayleigh: float | None
+    growth: float | None
+    excitation_gain: float | None
+    overshoot_gain: float | None
     alignment: float
     reciprocal_condition: float
     gradient_norm: float
@@ -71,15 +76,15 @@ class Reading:
     parameter_norm: float
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> float | None:
         """ηλ, the growth a step in the leading mode."""
-        return self.step_size * self.leading
+        return None if self.step_size is None else self.step_size * self.leading
 
 
 def seem_matrix(
     gram: Float[Tensor, "M M"],
     gram_next: Float[Tensor, "M M"],
-    discount: float,
+    discount: float | Float[Tensor, " M"],
     terminals: Float[Tensor, " M"],
 ) -> Float[Tensor, "M M"]:
     r"""The matrix :math:`A = \gamma\,\mathrm{diag}(1-d)\,G(X^*, X) - G(X, X)`.
@@ -87,7 +92,7 @@ def seem_matrix(
     Args:
         gram: G(X, X), shape (M, M).
         gram_next: G(X*, X) with rows X*, shape (M, M).
-        discount: γ in [0, 1].
+        discount: γ in [0, 1], one number or one a row, shape (M,).
         terminals: d, shape (M,): 1 on true terminals, which have no successor.
 
     Returns:
@@ -104,7 +109,7 @@ def seem_matrix(
         >>> seem_matrix(one, 3 * one, 0.5, torch.ones(1)).item()
         -1.0
     """
-    return discount * (1 - terminals)[:, None] * gram_next - gram
+    return (discount * (1 - terminals))[:, None] * gram_next - gram
 
 
 def twin_seem_matrix(
@@ -158,31 +163,37 @@ def eigenvalues(matrix: Float[Tensor, "M M"]) -> Complex[Tensor, " M"]:
 
 def take_reading(
     critic: nn.Module,
-    x: Inputs,
-    x_next: Inputs,
-    td_error: Float[Tensor, " M"],
-    terminals: Float[Tensor, " M"],
+    x: Tree,
+    x_next: Tree,
+    td_error: Tensor,
+    terminals: Tensor,
     *,
-    discount: float,
+    discount: float | Tensor,
     lr: float,
     step: int = 0,
     index: int = 0,
-) -> Reading | None:
-    """Read a critic: SEEM, the gains, the Rayleigh quotient of u, the alignment, and the sizes.
+    dtype: torch.dtype | None = torch.float64,
+) -> CriticReading | None:
+    """Read one critic, in the raw form (X, X*, u) and under plain gradient descent; `seem.read` takes any other.
 
     Args:
-        critic: A module with one output a row; see `seem.ntk.gram_blocks`.
+        critic: A module with one output a row; it is copied, never touched.
         x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
         x_next: X* = (s', π(s')), likewise.
-        td_error: u = f(X) - target, shape (M,).
-        terminals: d, shape (M,).
-        discount: γ in [0, 1].
+        td_error: u = f(X) - target, shape (M,) or (M, 1).
+        terminals: d, shape (M,) or (M, 1).
+        discount: γ in [0, 1], one number or one a row.
         lr: Learning rate of the mean-squared loss over the rows; η = 2·lr/M.
         step: Critic steps taken so far.
         index: Which critic it is.
+        dtype: Of the kernel's blocks, from a copy of the parameters; None keeps the critic's own. Eigenvalues are
+            of float64 in any case.
 
     Returns:
         The reading, or None when the critic's kernel has left the floating-point range.
+
+    Raises:
+        InputError: When the critic cannot be read, or the rows, γ, lr or terminals are impossible.
 
     Example:
         A linear critic whose successor is three times as far out grows at (γ·3 - 1)·x² = 1.97 per unit η:
@@ -194,21 +205,117 @@ def take_reading(
         >>> round(reading.leading, 6), round(reading.growth, 6)
         (1.97, 2.97)
     """
-    gram, gram_next = (block.to("cpu", torch.float64) for block in gram_blocks(critic, x, x_next))
-    terminals, error = (values.detach().to("cpu", torch.float64) for values in (terminals, td_error))
-    matrix = seem_matrix(gram, gram_next, discount, terminals)
+    check_learning_rate(lr)
+    error, mask = check_rows_of(x, x_next, td_error, terminals, discount)
+    kernel = read_kernel(critic, x, x_next, dtype=dtype)
+    check_one_critic(kernel)
+    check_error(error, kernel)
+    gram, gram_next = (block[0, 0].to("cpu", torch.float64) for block in (kernel.blocks.gram, kernel.blocks.gram_next))
+    cosine, norm = heading(kernel, error[None])
+    return describe(
+        mask[:, None] * gram_next - gram,
+        gram,
+        error,
+        step_size=2 * lr / len(error),
+        values=kernel.values[0],
+        alignment=cosine[0],
+        parameter_norm=norm[0],
+        step=step,
+        index=index,
+    )
+
+
+def check_rows_of(
+    x: Tree, x_next: Tree, td_error: Tensor, terminals: Tensor, discount: float | Tensor
+) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+    """Validate the raw form, before anything is evaluated.
+
+    Returns:
+        u and γ(1 - d), both of shape (M,), float64, on the CPU.
+
+    Raises:
+        InputError: Naming what is impossible and where.
+    """
+    check_discount(discount)
+    rows = len(td_error) if td_error.ndim else 0
+    if rows == 0:
+        raise InputError("there are no rows: pass at least one transition")
+    for name, tree in (("x", x), ("x_next", x_next)):
+        for part in leaves(tree):
+            if part.ndim == 0 or len(part) != rows:
+                raise InputError(f"{name} has shape {tuple(part.shape)}, but td_error has {rows} rows")
+            check_entries(part, name)
+    ends = column(terminals, rows, "terminals")
+    check_entries(ends, "terminals")
+    check_terminals(ends)
+    return column(td_error, rows, "td_error"), column(discount, rows, "discount") * (1 - ends)
+
+
+def check_one_critic(kernel: Kernel) -> None:
+    """Refuse several critics where one is read.
+
+    Raises:
+        InputError: When a module returns more than one.
+    """
+    if len(kernel.values) > 1:
+        raise InputError(
+            f"a critic has one output a row, this one gives {len(kernel.values)}: pass a one-output network, or read all "
+            "of them by seem.read"
+        )
+
+
+def check_error(error: Float[Tensor, "*N M"], kernel: Kernel) -> None:
+    """Refuse a TD error that is not a number though the critic is finite: then the data are at fault.
+
+    Raises:
+        InputError: Naming the row.
+    """
+    finite = kernel.values.isfinite().all() and kernel.values_next.isfinite().all()
+    wrong = error.isnan().nonzero()
+    if len(wrong) and finite:
+        raise InputError(
+            f"td_error is nan in row {wrong[0, -1].item()}, though the critic is finite: look for a NaN in its reward or "
+            "target"
+        )
+
+
+def describe(
+    matrix: Float[Tensor, "M M"],
+    gram: Float[Tensor, "M M"],
+    error: Float[Tensor, " M"],
+    *,
+    step_size: float | None,
+    values: Float[Tensor, " M"],
+    alignment: float,
+    parameter_norm: float,
+    step: int,
+    index: int,
+) -> CriticReading | None:
+    """A critic's reading from its blocks.
+
+    Args:
+        matrix: A, float64 on the CPU.
+        gram: G(X, X), likewise.
+        error: u, likewise.
+        step_size: η of the sum loss; None leaves what counts in steps out.
+        values: Q(X).
+        alignment: Cosine between -Φᵀu and θ.
+        parameter_norm: ‖θ‖.
+        step: Critic steps taken so far.
+        index: Which critic it is.
+
+    Returns:
+        The reading, or None when a norm has left the floating-point range.
+    """
     # The Frobenius norms must be finite too, or the normalised value means nothing.
     if not torch.isfinite(torch.stack((matrix.norm(), gram.norm(), error.norm()))).all():
         return None
     rows = len(error)
-    step_size = 2 * lr / rows
     spectrum = eigenvalues(matrix)
     behind = min(2 if spectrum[0].imag else 1, rows - 1)
-    gains = (1 + step_size * spectrum).abs()
-    excited = spectrum.real > 0
-    rayleigh, growth = motion(matrix, error, step_size)
-    values = evaluate(critic, x).detach()
-    return Reading(
+    excitation, overshoot = (None, None) if step_size is None else gains(spectrum, step_size)
+    rayleigh, growth = motion(matrix, error, step_size or 0.0)
+    return CriticReading(
         step=step,
         critic=index,
         rows=rows,
@@ -219,19 +326,28 @@ def take_reading(
         trailing=spectrum[-1].real.item(),
         normalised=(spectrum[0].real / matrix.norm().clamp_min(torch.finfo(torch.float64).tiny)).item(),
         numerical_abscissa=torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].item(),
-        rayleigh=rayleigh,
-        growth=growth,
-        excitation_gain=gains[excited].amax().item() if excited.any() else 1.0,
-        overshoot_gain=gains[~excited].amax().item() if not excited.all() else 1.0,
-        alignment=alignment(critic, x, td_error),
+        rayleigh=None if step_size is None else rayleigh,
+        growth=None if step_size is None else growth,
+        excitation_gain=excitation,
+        overshoot_gain=overshoot,
+        alignment=alignment,
         reciprocal_condition=_reciprocal_condition(spectrum),
         gradient_norm=_semi_gradient_norm(gram, error),
         kernel_norm=gram.norm().item(),
         td_norm=error.norm().item(),
         mean_abs_q=values.abs().mean().item(),
         max_abs_q=values.abs().max().item(),
-        parameter_norm=_norm(parameter_list(critic)),
+        parameter_norm=parameter_norm,
     )
+
+
+def gains(spectrum: Complex[Tensor, " M"], step_size: float) -> tuple[float, float]:
+    """Largest |1 + ηλ| over Re λ > 0 and over Re λ ≤ 0; 1 where there is none."""
+    gains = (1 + step_size * spectrum).abs()
+    excited = spectrum.real > 0
+    excitation = gains[excited].amax().item() if excited.any() else 1.0
+    overshoot = gains[~excited].amax().item() if not excited.all() else 1.0
+    return excitation, overshoot
 
 
 def motion(matrix: Float[Tensor, "M M"], error: Float[Tensor, " M"], step_size: float) -> tuple[float, float]:
@@ -250,7 +366,7 @@ def motion(matrix: Float[Tensor, "M M"], error: Float[Tensor, " M"], step_size: 
     return (direction @ pushed).item(), (direction + step_size * pushed).norm().item()
 
 
-def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> float:
+def alignment(critic: nn.Module, x: Tree, td_error: Tensor) -> float:
     """Cosine between the negative semi-gradient -Φ(X)ᵀu and the parameters θ; 0 when either vanishes.
 
     Args:
@@ -261,13 +377,67 @@ def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> fl
     Returns:
         A number in [-1, 1]; 1 on the self-similar ray of the SGD law.
     """
-    parameters = parameter_list(critic)
-    error = td_error.detach().to("cpu", torch.float64)  # float32's norm overflows long before the kernel does
-    direction = (error / error.norm().clamp_min(torch.finfo(torch.float64).tiny)).to(td_error)
-    gradients = torch.autograd.grad(evaluate(critic, x) @ direction, parameters)
-    sizes = _norm(gradients) * _norm(parameters)
-    product = -sum((g * p).sum().item() for g, p in zip(gradients, parameters, strict=True))
-    return product / sizes if sizes > 0 else 0.0
+    with untouched():
+        subject, here, values = readable(critic, x, dtype=None)
+    error = column(td_error, values.shape[1], "td_error")[None]
+    return heading(Kernel(subject, here, here, values, values, NO_BLOCKS), error)[0][0]
+
+
+def heading(kernel: Kernel, error: Float[Tensor, "N M"]) -> tuple[list[float], list[float]]:
+    """Every critic's cosine between -Φᵀu and its parameters θ, and ‖θ‖.
+
+    A critic's own parameters are those that its value depends on; of a stack over several critics, its slice.
+
+    Args:
+        kernel: The critics.
+        error: u of each, float64 on the CPU.
+
+    Returns:
+        The cosines, 0 where either vanishes, and the norms.
+    """
+    cosines: list[float] = []
+    norms: list[float] = []
+    subject, parameters = kernel.subject, list(kernel.subject.parameters.values())
+    # float32's norm overflows long before the kernel does
+    directions = error / error.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    with untouched():
+        for module in subject.modules:
+            for value in subject.values_of(module, kernel.x):
+                gradients = _gradients(value @ directions[len(norms)].to(value), parameters)
+                if subject.heads > 1:
+                    gradients = _of_one_head(value, parameters, gradients)
+                pairs = [(p.detach(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+                pairs = [_own_slice(p, g, subject.heads) for p, g in pairs]
+                norm = _norm([p for p, _ in pairs])
+                sizes = _norm([g for _, g in pairs]) * norm
+                product = -sum((g * p).sum().item() for p, g in pairs)
+                cosines.append(product / sizes if sizes > 0 else 0.0)
+                norms.append(norm)
+    return cosines, norms
+
+
+def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+    if not value.requires_grad:
+        return [None] * len(parameters)
+    return list(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
+
+
+def _of_one_head(
+    value: Tensor, parameters: list[nn.Parameter], gradients: list[Tensor | None]
+) -> list[Tensor | None]:
+    """Leave out what only other heads of the same module use, whose gradients are zeros."""
+    weights = torch.randn(len(value), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(value)
+    own = _gradients(value @ weights, parameters)
+    return [g if o is not None and o.any() else None for o, g in zip(own, gradients, strict=True)]
+
+
+def _own_slice(parameter: Tensor, gradient: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Of a stack over several critics the one slice that moves a critic's value."""
+    if heads > 1 and parameter.ndim > 1 and len(parameter) == heads:
+        used = gradient.flatten(1).any(1).nonzero().flatten().tolist()
+        if len(used) == 1:
+            return parameter[used[0]], gradient[used[0]]
+    return parameter, gradient
 
 
 def _semi_gradient_norm(gram: Float[Tensor, "M M"], error: Float[Tensor, " M"]) -> float:
@@ -282,4 +452,6 @@ def _reciprocal_condition(spectrum: Complex[Tensor, " M"]) -> float:
 
 
 def _norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> float:
+    if not tensors:
+        return 0.0
     return torch.stack([tensor.detach().norm() for tensor in tensors]).norm().item()

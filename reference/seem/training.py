@@ -28,7 +28,7 @@ from seem.records import (
     write_outcome,
     write_tensors,
 )
-from seem.spectrum import Reading, take_reading
+from seem.spectrum import CriticReading, take_reading
 from seem.transitions import Transitions
 
 Agent = TD3 | SAC
@@ -92,7 +92,7 @@ def why_no_law(agent: TD3Config | SACConfig) -> str | None:
     return None
 
 
-def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[Reading | None], Tensor]:
+def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticReading | None], Tensor]:
     """Readings of all critics of an agent, taken in evaluation mode.
 
     Args:
@@ -111,7 +111,8 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[Reading
         errors = agent.values(rows).detach() - agent.td_target(rows, noisy=False)
         settings = {"discount": agent.config.discount, "lr": agent.config.critic_lr, "step": step}
         taken = [
-            take_reading(critic, x, x_next, error, rows.terminals, index=index, **settings)
+            # Recorded studies read the blocks in the training's own dtype.
+            take_reading(critic, x, x_next, error, rows.terminals, index=index, dtype=None, **settings)
             for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))
         ]
     return taken, actions
@@ -143,7 +144,7 @@ class Run:
         self.step, self.next_reading, self.seconds = 0, 0, 0.0
         self.trace = torch.empty(0, len(TRACE_COLUMNS), dtype=torch.float64)
         self.previous_actions: Tensor | None = None
-        self.readings: tuple[list[Reading], ...] = tuple([] for _ in self.agent.critics)
+        self.readings: tuple[list[CriticReading], ...] = tuple([] for _ in self.agent.critics)
         self._resume()
 
     def go(self, checkpoint_seconds: float, on_step: Callable[[int], None] | None) -> None:
@@ -251,7 +252,7 @@ class Run:
             write_lines(self.folder / name, kept)
         for line in read_lines(self.folder / "readings.jsonl"):
             for history, reading in zip(self.readings, line["critics"], strict=True):
-                history.extend([] if reading is None else [Reading(**reading)])
+                history.extend([] if reading is None else [CriticReading(**reading)])
 
     def _finish(self, crash_step: int | None) -> None:
         outcome = {

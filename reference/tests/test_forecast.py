@@ -8,14 +8,14 @@ import torch
 
 from seem.forecast import forecast, mechanism, refuse
 from seem.growth import SGDLaw
-from seem.spectrum import Reading
+from seem.spectrum import CriticReading
 
 LOG_MAX = math.log(torch.finfo(torch.float64).max)
 
 
-def reading(step: int, rate: float, **changes) -> Reading:
+def reading(step: int, rate: float, **changes) -> CriticReading:
     """A reading whose η is 1, so that its leading eigenvalue is its rate."""
-    plain = Reading(
+    plain = CriticReading(
         step=step,
         critic=0,
         rows=2,

@@ -168,9 +168,16 @@ def test_float32_reads_what_float64_reads():
 def test_an_overflowed_kernel_gives_no_reading(dtype):
     critic = linear([1.0, 1.0]).to(dtype)
     x, ones = torch.full((2, 2), torch.finfo(dtype).max / 2, dtype=dtype), torch.ones(2, dtype=dtype)
-    assert take_reading(critic, x, x, ones, 0 * ones, discount=0.9, lr=0.1) is None
-    assert take_reading(critic, x / x, x / x, ones * torch.nan, 0 * ones, discount=0.9, lr=0.1) is None
-    assert take_reading(critic, x / x, x / x, ones, 0 * ones, discount=0.9, lr=0.1) is not None
+    options = {"discount": 0.9, "lr": 0.1, "dtype": None}
+    assert take_reading(critic, x, x, ones, 0 * ones, **options) is None
+    assert take_reading(critic, x / x, x / x, ones * torch.inf, 0 * ones, **options) is None
+    assert take_reading(critic, x / x, x / x, ones, 0 * ones, **options) is not None
+
+
+def test_the_kernel_of_an_overflowing_float32_critic_is_read_in_float64():
+    critic = linear([1.0, 1.0]).float()
+    x, ones = torch.full((2, 2), torch.finfo(torch.float32).max / 2), torch.ones(2)
+    assert take_reading(critic, x, x, ones, 0 * ones, discount=0.9, lr=0.1).kernel_norm > torch.finfo(torch.float32).max
 
 
 def bairds_star(discount: float):

@@ -1,0 +1,328 @@
+"""What a reading looks at: kernel blocks, values and TD errors, of modules or of arrays of another framework."""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seem.batches import Batch, critic_arguments, tensors
+from seem.copies import private_copy, unwrap
+from seem.dynamics import Training, check_entries, check_terminals, column
+from seem.errors import InputError
+from seem.ntk import Kernel, read_kernel
+from seem.spectrum import check_error, heading
+from seem.subject import FAILURES, Outputs, Tree, check_modules, leaves, map_tree, untouched
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything of one look; tensors are float64 on the CPU.
+
+    Attributes:
+        rows: M.
+        gram: G_ij(X, X), shape (N, N, M, M).
+        gram_next: G_ij(X*, X), shape (N, N, M, M).
+        values: Q(X), shape (N, M); empty rows where arrays came without.
+        values_next: Q(X*) of those that give the backup, shape (N, M).
+        error: u, shape (N, M), or None.
+        terminals: d, shape (M,).
+        discounts: γ by row, or None for the training's.
+        alignment: Of each critic, or None without an error.
+        parameter_norm: Of each critic, or None for arrays.
+        dtype: Of the copies.
+        way: How the blocks were made.
+        successors: Where X* came from.
+        reasons: Why a field is None.
+        notes: What was changed.
+    """
+
+    rows: int
+    gram: Float[Tensor, "N N M M"]
+    gram_next: Float[Tensor, "N N M M"]
+    values: Float[Tensor, "N M"]
+    values_next: Float[Tensor, "N M"]
+    error: Float[Tensor, "N M"] | None
+    terminals: Float[Tensor, " M"]
+    discounts: Float[Tensor, " M"] | None
+    alignment: tuple[float, ...] | None
+    parameter_norm: tuple[float, ...] | None
+    dtype: str
+    way: str
+    successors: str
+    reasons: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def look_at(  # noqa: PLR0913 - what a reading depends on
+    critics: nn.Module | Sequence[nn.Module],
+    batch: Batch,
+    training: Training,
+    *,
+    policy: Callable[[Any], Any] | nn.Module | None,
+    target_critics: nn.Module | Sequence[nn.Module] | None,
+    backup: Any,
+    outputs: Outputs,
+    dtype: torch.dtype | None,
+) -> Look:
+    """Look at modules; the arguments are those of `seem.read`."""
+    modules = [critics] if isinstance(critics, nn.Module) else list(critics)
+    if not modules:
+        raise InputError("there is no critic: pass a module, or several")
+    check_modules(modules)
+    discounts = batch.discounts
+    if discounts is None:
+        discounts = column(training.discount, batch.rows, "discount")
+    training.pull(torch.ones(batch.rows, dtype=torch.float64))  # before anything is evaluated
+    x, x_next, successors = _inputs(modules[0], batch, policy)
+    trained = training.trained()
+    kernel = read_kernel(modules, x, x_next, dtype=dtype, outputs=outputs, trained=trained)
+    values, following = kernel.values, kernel.values_next
+    if target_critics is not None:
+        target = _target_values(target_critics, kernel, x_next, outputs, dtype)
+        if target.shape != following.shape:
+            raise InputError(f"there are {len(values)} critics but {len(target)} target critics: pass as many")
+        following = target
+        successors += ", valued by the target critics"
+    numbers = {"values": values, "values_next": following}
+    numbers = {name: value.to("cpu", torch.float64) for name, value in numbers.items()}
+    error = _error(batch, discounts, backup, **numbers)
+    if error is not None:
+        check_error(error, kernel)
+    cosines, norms = heading(kernel, torch.zeros_like(numbers["values"]) if error is None else error)
+    return Look(
+        rows=batch.rows,
+        gram=kernel.blocks.gram.to("cpu", torch.float64),
+        gram_next=kernel.blocks.gram_next.to("cpu", torch.float64),
+        error=error,
+        terminals=batch.terminals,
+        discounts=batch.discounts,
+        alignment=None if error is None else tuple(cosines),
+        parameter_norm=tuple(norms),
+        dtype=str(kernel.subject.dtype).removeprefix("torch."),
+        way=kernel.blocks.way,
+        successors=successors,
+        reasons={},
+        notes=kernel.subject.notes,
+        **numbers,
+    )
+
+
+def _inputs(critic: nn.Module, batch: Batch, policy: Any) -> tuple[Tree, Tree, str]:
+    """X, X* and where X* came from."""
+    if batch.x is not None:
+        return batch.x, batch.x_next, "x_next given"
+    together = takes_one_argument(critic)
+    actions, source = batch.next_actions, "next actions given"
+    if actions is None:
+        if policy is None:
+            raise InputError("π(s') is unknown: pass policy, or next_actions")
+        actions, source = _next_actions(policy, batch), "the policy's actions"
+    x = critic_arguments(batch.observations, batch.actions, together)
+    return x, critic_arguments(batch.next_observations, actions, together), source
+
+
+def takes_one_argument(critic: nn.Module) -> bool:
+    """Whether a critic takes (s, a) side by side: its forward has one argument, or a second that is no action."""
+    try:
+        given = inspect.signature(unwrap(critic).forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    if any(p.kind is p.VAR_POSITIONAL for p in given):
+        return False
+    positional = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    return len(needed) < 2 and (len(positional) < 2 or not positional[1].name.startswith("a"))
+
+
+def _next_actions(policy: Any, batch: Batch) -> Tensor:
+    """π(s'), by a copy where the policy is a module or a module's method."""
+    with untouched(), torch.no_grad():
+        module, call = policy, policy
+        if isinstance(policy, types.MethodType) and isinstance(policy.__self__, nn.Module):
+            module = policy.__self__
+        observations = map_tree(lambda tensor: tensor.clone(), batch.next_observations)
+        if isinstance(module, nn.Module):
+            parameter = next(module.parameters(), torch.zeros(()))
+            copy = private_copy([module], None, parameter.device)[0]
+            call = copy if module is policy else types.MethodType(policy.__func__, copy)
+            observations = _as(observations, parameter)
+        try:
+            made = call(observations)
+        except FAILURES:
+            # A function around a float32 policy does not take float64 rows.
+            try:
+                made = call(_as(observations, torch.zeros(())))
+            except FAILURES as error:
+                what = " ".join(str(error).split())[:200]
+                raise InputError(f"the policy fails on the next observations ({what}): pass next_actions") from error
+    if isinstance(made, (tuple, list, dict)) or (not isinstance(made, Tensor) and not hasattr(made, "__array__")):
+        raise InputError(f"the policy returns a {type(made).__name__}: pass a function that returns the actions alone")
+    actions = tensors(made, "the policy's actions")
+    if actions.ndim == 0 or len(actions) != batch.rows:
+        raise InputError(f"the policy gives shape {tuple(actions.shape)} for {batch.rows} rows: pass one action a row")
+    return actions
+
+
+def _as(observations: Tree, like: Tensor) -> Tree:
+    return map_tree(
+        lambda tensor: tensor.to(like.device, like.dtype if tensor.is_floating_point() else None), observations
+    )
+
+
+def _target_values(
+    targets: nn.Module | Sequence[nn.Module], kernel: Kernel, x_next: Tree, outputs: Outputs, dtype: torch.dtype | None
+) -> Tensor:
+    """Q̄(X*) of the target critics, by copies; they may be frozen."""
+    modules = [targets] if isinstance(targets, nn.Module) else list(targets)
+    with untouched(), torch.no_grad():
+        copies = private_copy(modules, kernel.subject.dtype if dtype else None, kernel.subject.device)
+        made = type(kernel.subject)(
+            tuple(copies), {}, kernel.subject.dtype, kernel.subject.device, outputs, (), kernel.subject.promoted,
+            kernel.subject.axes,
+        )
+        return made.values(made.arguments(x_next))
+
+
+def _error(
+    batch: Batch, discounts: Tensor, backup: Any, *, values: Tensor, values_next: Tensor
+) -> Float[Tensor, "N M"] | None:
+    count, rows = values.shape
+    if batch.td_error is not None:
+        if batch.td_error.ndim == 1 and count == 1:
+            return batch.td_error[None]
+        if batch.td_error.shape != (count, rows):
+            raise InputError(
+                f"td_error has shape {tuple(batch.td_error.shape)} for {count} critics of {rows} rows: pass one error a "
+                "critic and row"
+            )
+        return batch.td_error
+    if batch.targets is not None:
+        return values - batch.targets
+    if batch.rewards is None:
+        return None
+    return values - (batch.rewards + discounts * (1 - batch.terminals) * backed_up(values_next, backup))
+
+
+def backed_up(values_next: Float[Tensor, "N M"], backup: Any) -> Float[Tensor, " M"]:
+    """The value that the critics learn from.
+
+    Raises:
+        InputError: When the backup is unknown, or gives no value a row.
+    """
+    if backup == "min":
+        return values_next.amin(0)
+    if backup == "mean":
+        return values_next.mean(0)
+    if not callable(backup):
+        raise InputError(f'backup {backup!r} is unknown: pass "min", "mean" or a function of the values (N, M)')
+    made = backup(values_next)
+    if not isinstance(made, Tensor) or made.shape != values_next.shape[1:]:
+        raise InputError("the backup gives no value a row: pass a function of the values (N, M) to (M,)")
+    return made
+
+
+def blocks_of_arrays(given: Any, training: Training) -> Look:
+    """A look out of arrays, for critics of another framework.
+
+    Args:
+        given: A mapping with ``td_error`` (M,) or (N, M), optional ``terminals``, ``values`` and ``values_next`` (needed
+            for several critics), and either ``gram`` and ``gram_next``: (M, M), (N, M, M) for critics that share no
+            parameter, or (N, N, M, M); or ``gradients`` and ``gradients_next``: (M, P), (N, M, P) over one vector of
+            parameters, or a list of (M, P_i) for critics that share none.
+        training: How they are trained.
+
+    Raises:
+        InputError: When a part is missing or has another shape.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError("without critics the batch is a mapping with gram and gram_next, or with gradients")
+    if "gram" in given:
+        gram, following = (_square(given, name) for name in ("gram", "gram_next"))
+    else:
+        rows, rows_next = (_gradient_rows(given, name) for name in ("gradients", "gradients_next"))
+        gram, following = _dots(rows, rows), _dots(rows_next, rows)
+    if gram.shape != following.shape:
+        raise InputError(f"gram has shape {tuple(gram.shape)} and gram_next {tuple(following.shape)}: pass equal ones")
+    count, rows = gram.shape[0], gram.shape[2]
+    training.pull(torch.ones(rows, dtype=torch.float64))
+
+    def table(name: str) -> Tensor | None:
+        if given.get(name) is None:
+            return None
+        values = tensors(given[name], name).to("cpu", torch.float64)
+        if values.numel() != count * rows:
+            raise InputError(f"{name} has shape {tuple(values.shape)} for {count} critics of {rows} rows")
+        return values.reshape(count, rows)
+
+    values, following_values, error = table("values"), table("values_next"), table("td_error")
+    if following_values is None:
+        if count > 1:
+            raise InputError("values_next is missing: which critic is the smallest at X* decides the backup")
+        following_values = torch.zeros(count, rows, dtype=torch.float64)
+    terminals = torch.zeros(rows, dtype=torch.float64)
+    if given.get("terminals") is not None:
+        terminals = column(tensors(given["terminals"], "terminals"), rows, "terminals")
+        check_entries(terminals, "terminals")
+        check_terminals(terminals)
+    outside = "the parameters are not here: the blocks came as arrays"
+    return Look(
+        rows=rows,
+        gram=gram,
+        gram_next=following,
+        values=torch.empty(count, 0, dtype=torch.float64) if values is None else values,
+        values_next=following_values,
+        error=error,
+        terminals=terminals,
+        discounts=None,
+        alignment=None,
+        parameter_norm=None,
+        dtype="float64",
+        way="arrays",
+        successors="arrays",
+        reasons=dict.fromkeys(("alignment", "parameter_norm"), outside)
+        | ({} if values is not None else dict.fromkeys(("mean_abs_q", "max_abs_q"), "values were not given")),
+        notes=(),
+    )
+
+
+def _square(given: Mapping[str, Any], name: str) -> Float[Tensor, "N N M M"]:
+    if given.get(name) is None:
+        raise InputError(f"{name} is missing: pass gram and gram_next, or gradients and gradients_next")
+    blocks = tensors(given[name], name).to("cpu", torch.float64)
+    rows = blocks.shape[-1] if blocks.ndim else 0
+    if blocks.ndim not in (2, 3, 4) or blocks.shape[-2] != rows or rows == 0:
+        raise InputError(f"{name} has shape {tuple(blocks.shape)}: pass (M, M), (N, M, M) or (N, N, M, M)")
+    if blocks.ndim == 4:
+        return blocks
+    apart = blocks.reshape(-1, rows, rows)
+    made = blocks.new_zeros(len(apart), len(apart), rows, rows)
+    made[range(len(apart)), range(len(apart))] = apart
+    return made
+
+
+def _gradient_rows(given: Mapping[str, Any], name: str) -> Float[Tensor, "N M P"]:
+    if given.get(name) is None:
+        raise InputError(f"{name} is missing: pass gradients and gradients_next, or gram and gram_next")
+    several = given[name]
+    if isinstance(several, (list, tuple)):
+        parts = [tensors(part, name).to("cpu", torch.float64).flatten(1) for part in several]
+        numbers, made, start = sum(part.shape[1] for part in parts), [], 0
+        for part in parts:
+            wide = part.new_zeros(len(part), numbers)
+            wide[:, start : start + part.shape[1]] = part
+            made.append(wide)
+            start += part.shape[1]
+        return torch.stack(made)
+    rows = tensors(several, name).to("cpu", torch.float64)
+    if rows.ndim not in (2, 3):
+        raise InputError(f"{name} has shape {tuple(rows.shape)}: pass (M, P), (N, M, P) or a list of (M, P)")
+    return rows if rows.ndim == 3 else rows[None]
+
+
+def _dots(rows: Tensor, columns: Tensor) -> Float[Tensor, "N N M M"]:
+    return torch.einsum("iap,jbp->ijab", rows, columns)

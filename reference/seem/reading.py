@@ -1,0 +1,390 @@
+r"""One reading, of anybody's critics: right or refused, and never harmful.
+
+`read` is the one way in: it copies the critics, takes the kernel blocks of all of them in float64, and gives a
+`Reading`. With N critics that learn from one backup of their values the TD errors are coupled: for critics i, j and
+weights :math:`S_k = \partial\,\mathrm{backup}/\partial Q_k` at X* (for the minimum the indicator of the smallest),
+
+.. math:: A_{ij} = \gamma\,\mathrm{diag}(1-d) \sum_k S_k\,G_{kj}(X^*, X) - G_{ij}(X, X),
+
+an (NM, NM) matrix that holds shared encoders too; ``leading`` is of that joint matrix.
+
+Source: derived (theory/twin_min.py for two critics without shared parameters).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from seem.batches import batch_of
+from seem.blocks import Look, blocks_of_arrays, look_at
+from seem.dynamics import Training, check_discount, column
+from seem.leading import Leading, leading_eigenvalue
+from seem.margins import DiscountMargin, discount_margin, largest_step
+from seem.spectrum import CriticReading, describe, eigenvalues, gains, motion
+from seem.subject import Outputs
+
+Backup = Literal["min", "mean"] | Callable[[Tensor], Tensor]
+OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
+NO_ERROR = "there is no TD error: give rewards, targets or td_error"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What one look at the critics of one training says.
+
+    The fields are cheap: one forward and two backward passes a critic, the blocks, and the leading eigenvalue. The
+    properties marked *all eigenvalues* cost a dense eigenvalue computation (of size NM, and for `critics` N of size M)
+    when they are first asked for, those marked *scan* some dozens.
+
+    Attributes:
+        step: Critic steps taken before it.
+        rows: M.
+        step_size: η of the sum loss; None where a step is not one of plain gradient descent.
+        leading: SEEM of the joint matrix, max Re λ(A), per unit of η; with one critic its own.
+        leading_imaginary: Imaginary part of that eigenvalue, not negative.
+        own: Each critic's own leading eigenvalue, as if it alone gave the backup.
+        certificate: Why it is the leading one, of the true float64 matrix.
+        normalised: leading / ‖A‖_F.
+        rayleigh: uᵀAu/uᵀu over all critics; None where the flow is not plain gradient descent.
+        growth: ‖u‖ after the next step over ‖u‖ now, to first order, with the loss and targets of the training.
+        alignment: Each critic's cosine between -Φᵀu and its parameters.
+        parameter_norm: Each critic's ‖θ‖.
+        td_norm: ‖u‖ over all critics.
+        mean_abs_q: Mean |Q| over rows and critics.
+        max_abs_q: Largest |Q|.
+        dtype: Of the copies whose gradients the blocks are.
+        way: How the blocks were made.
+        successors: Where X* came from.
+        reasons: Why a field is None, by its name.
+        notes: What was changed to make the critics readable.
+    """
+
+    step: int
+    rows: int
+    step_size: float | None
+    leading: float | None
+    leading_imaginary: float | None
+    own: tuple[float, ...] | None
+    certificate: Leading | None
+    normalised: float | None
+    rayleigh: float | None
+    growth: float | None
+    alignment: tuple[float, ...] | None
+    parameter_norm: tuple[float, ...] | None
+    td_norm: float | None
+    mean_abs_q: float | None
+    max_abs_q: float | None
+    dtype: str
+    way: str
+    successors: str
+    reasons: Mapping[str, str]
+    notes: tuple[str, ...]
+    parts: "Parts | None" = field(repr=False)
+
+    @property
+    def rate(self) -> float | None:
+        """ηλ, the growth a step in the leading mode; None where a step is not one of plain gradient descent."""
+        held = self.step_size is None or self.leading is None or "rate" in self.reasons
+        return None if held else self.step_size * self.leading  # type: ignore[operator]
+
+    @cached_property
+    def eigenvalues(self) -> Complex[Tensor, " NM"] | None:
+        """Of the joint matrix, by falling real part (*all eigenvalues*); None after an overflow."""
+        return None if self.parts is None else eigenvalues(self.parts.matrix)
+
+    @property
+    def excitation_gain(self) -> float | None:
+        """Largest |1 + ηλ| over Re λ > 0 (*all eigenvalues*)."""
+        return self._gains[0]
+
+    @property
+    def overshoot_gain(self) -> float | None:
+        """Largest |1 + ηλ| over Re λ ≤ 0; above 1 the step size itself is unstable (*all eigenvalues*)."""
+        return self._gains[1]
+
+    @cached_property
+    def _gains(self) -> tuple[float | None, float | None]:
+        if self.rate is None or self.eigenvalues is None or self.step_size is None:
+            return None, None
+        return gains(self.eigenvalues, self.step_size)
+
+    @cached_property
+    def largest_step_size(self) -> float | None:
+        """The largest η that does not overshoot (*all eigenvalues*); None with a reason in `why`."""
+        if "largest_step_size" in self.reasons or self.eigenvalues is None or self.parts is None:
+            return None
+        return largest_step(self.eigenvalues, 1e-12 * self.parts.matrix.norm().item())
+
+    @cached_property
+    def discount_margin(self) -> DiscountMargin | None:
+        """The critical discount, stability at the present one, and the nearest switch (*scan*)."""
+        if self.parts is None:
+            return None
+        return discount_margin(self.parts.joint_gram, self.parts.bootstrap, self.parts.discount)
+
+    @property
+    def critical_discount(self) -> float | None:
+        """γ_c: the infimum of the γ in [0, 1] at which a mode grows; None where none does (*scan*)."""
+        return None if self.discount_margin is None else self.discount_margin.critical
+
+    @cached_property
+    def critics(self) -> tuple[CriticReading | None, ...]:
+        """A full reading of each critic on its own (*all eigenvalues*)."""
+        return () if self.parts is None else self.parts.readings(self)
+
+    def why(self, name: str) -> str | None:
+        """Why a field is None, or None.
+
+        Args:
+            name: The field.
+        """
+        if name in self.reasons:
+            return self.reasons[name]
+        if name == "largest_step_size" and self.parts is not None and self.largest_step_size is None:
+            return "a mode grows at any step size"
+        return OVERFLOWED if self.parts is None else None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The matrices behind a reading, float64 on the CPU.
+
+    Attributes:
+        matrix: The joint A, with the loss's row weights, shape (NM, NM).
+        joint_gram: The joint G(X, X) between the roots of the row weights, shape (NM, NM).
+        bootstrap: The joint bootstrap block without γ, likewise.
+        own_matrices: Each critic's own A.
+        own_grams: Each critic's own G(X, X).
+        error: u, shape (N, M); None without one.
+        values: Q(X), shape (N, M).
+        discount: γ where it is one number.
+    """
+
+    matrix: Tensor
+    joint_gram: Tensor
+    bootstrap: Tensor
+    own_matrices: tuple[Tensor, ...]
+    own_grams: tuple[Tensor, ...]
+    error: Tensor | None
+    values: Tensor
+    discount: float | None
+
+    def readings(self, whole: Reading) -> tuple[CriticReading | None, ...]:
+        """See `Reading.critics`."""
+        if self.error is None:
+            return ()
+        step_size = None if whole.rate is None or whole.growth is None else whole.step_size
+        return tuple(
+            describe(
+                matrix,
+                gram,
+                self.error[index],
+                step_size=step_size,
+                values=self.values[index],
+                alignment=0.0 if whole.alignment is None else whole.alignment[index],
+                parameter_norm=0.0 if whole.parameter_norm is None else whole.parameter_norm[index],
+                step=whole.step,
+                index=index,
+            )
+            for index, (matrix, gram) in enumerate(zip(self.own_matrices, self.own_grams, strict=True))
+        )
+
+
+def read(  # noqa: PLR0913 - what a reading depends on
+    critics: nn.Module | Sequence[nn.Module] | None,
+    batch: Any,
+    *,
+    training: Training,
+    policy: Callable[[Any], Any] | nn.Module | None = None,
+    next_actions: Any = None,
+    target_critics: nn.Module | Sequence[nn.Module] | None = None,
+    backup: Backup = "min",
+    outputs: Outputs = None,
+    step: int = 0,
+    dtype: torch.dtype | None = torch.float64,
+) -> Reading:
+    """Read critics in training, without touching them.
+
+    Args:
+        critics: One module or several, with one or several values a row; they may share parts. Each takes (s, a), or
+            both side by side where its forward has one argument. None with ``batch`` as `blocks_of_arrays` wants it.
+        batch: M transitions: a mapping, named tuple or object with observations, actions, rewards, next_observations,
+            terminals (never time-outs), discounts by row, targets; or the raw form with x, x_next, td_error. Tensors
+            or arrays, (M,) or (M, 1), of any dtype. Or a mapping with ``gram`` and ``gram_next``, or with gradients
+            by row ``gradients`` and ``gradients_next``, as arrays of other frameworks.
+        training: Loss, optimiser and targets.
+        policy: Gives π(s') where the batch has no next actions: a module (it is copied) or a function of s'.
+        next_actions: π(s') outright.
+        target_critics: Whose values the targets are made of; without them the critics' own.
+        backup: What the critics learn from, of all their values (N, M): "min", "mean", or a function to (M,).
+        outputs: Picks the critics' values from what a module returns: a function, or the index of the one critic.
+        step: Critic steps taken so far.
+        dtype: Of the copies; None keeps the critics' own.
+
+    Returns:
+        The reading; after an overflow its numbers are None.
+
+    Raises:
+        InputError: When something is impossible or missing; one sentence that names the remedy. Nothing is touched.
+
+    Example:
+        >>> import torch
+        >>> critic = torch.nn.Linear(1, 1, bias=False)
+        >>> rows = {"x": torch.ones(1, 1), "x_next": 3 * torch.ones(1, 1), "td_error": torch.ones(1)}
+        >>> reading = read(critic, rows, training=Training(discount=0.99, lr=0.5))
+        >>> round(reading.leading, 6), round(reading.growth, 6), round(reading.critical_discount, 6)
+        (1.97, 2.97, 0.333333)
+    """
+    if critics is None:
+        look = blocks_of_arrays(batch, training)
+    else:
+        look = look_at(
+            critics,
+            batch_of(batch, next_actions),
+            training,
+            policy=policy,
+            target_critics=target_critics,
+            backup=backup,
+            outputs=outputs,
+            dtype=dtype,
+        )
+    return reading_of(look, training, backup=backup, step=step)
+
+
+def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> Reading:
+    """A reading from what was looked at.
+
+    Args:
+        look: Blocks, values and errors.
+        training: Loss, optimiser and targets.
+        backup: See `read`.
+        step: Critic steps taken so far.
+    """
+    rows, count = look.rows, len(look.values)
+    reasons = dict(look.reasons)
+    share = backup_weights(look.values_next, backup)
+    discounts = column(training.discount, rows, "discount") if look.discounts is None else look.discounts
+    check_discount(discounts)
+    gram, following = look.gram, torch.einsum("ka,kjab->jab", share, look.gram_next)
+    mask = 1 - look.terminals
+    bootstrap = _flat((mask[None, :, None] * following)[None].expand(count, -1, -1, -1))
+    joint = _flat(gram)
+    weights = torch.ones(rows, dtype=torch.float64)
+    if training.row_weights is not None:
+        weights = column(training.row_weights, rows, "row_weights")
+    full = discounts.repeat(count)[:, None] * bootstrap - joint
+    roots = weights.sqrt().repeat(count)
+    matrix = full * weights.repeat(count)[None]
+    own = tuple((discounts * mask)[:, None] * look.gram_next[i, i] - gram[i, i] for i in range(count))
+    error = look.error
+    sizes = [matrix.norm(), joint.norm(), *([] if error is None else [error.norm()])]
+    same = (discounts == discounts[0]).all()
+    step_size = training.step_size(rows)
+    shared: dict[str, Any] = {
+        "step": step,
+        "rows": rows,
+        "step_size": step_size,
+        "dtype": look.dtype,
+        "way": look.way,
+        "successors": look.successors,
+        "notes": look.notes,
+        "mean_abs_q": look.values.abs().mean().item() if look.values.numel() else None,
+        "max_abs_q": look.values.abs().max().item() if look.values.numel() else None,
+        "alignment": look.alignment,
+        "parameter_norm": look.parameter_norm,
+    }
+    if not torch.isfinite(torch.stack(sizes)).all():
+        names = ("leading", "leading_imaginary", "own", "certificate", "normalised", "rayleigh", "growth", "td_norm")
+        gone = dict.fromkeys(names)
+        return Reading(**shared, **gone, reasons=dict.fromkeys(names, OVERFLOWED), parts=None)
+    _note_what_does_not_hold(reasons, training, error)
+    leading = leading_eigenvalue(matrix.numpy())
+    lone = (leading.value.real,) if count == 1 else tuple(
+        leading_eigenvalue((part * weights[None]).numpy()).value.real for part in own
+    )
+    rayleigh = growth = None
+    if error is not None and "growth" not in reasons and step_size is not None:
+        growth = _growth(full if training.copied else -joint, error, training, step_size)
+    if error is not None and "rayleigh" not in reasons:
+        rayleigh = motion(matrix, error.flatten(), 0.0)[0]
+    return Reading(
+        **shared,
+        leading=leading.value.real,
+        leading_imaginary=leading.value.imag,
+        own=lone,
+        certificate=leading,
+        normalised=leading.value.real / max(matrix.norm().item(), torch.finfo(torch.float64).tiny),
+        rayleigh=rayleigh,
+        growth=growth,
+        td_norm=None if error is None else error.norm().item(),
+        reasons=reasons,
+        parts=Parts(
+            matrix, roots[:, None] * joint * roots, roots[:, None] * bootstrap * roots, tuple(part * weights[None] for part in own), tuple(gram[i, i] for i in range(count)),
+            error, look.values, discounts[0].item() if same else None,
+        ),
+    )
+
+
+def _flat(blocks: Tensor) -> Tensor:
+    """(N, N, M, M) as (NM, NM)."""
+    count, rows = blocks.shape[0], blocks.shape[2]
+    return blocks.transpose(1, 2).reshape(count * rows, count * rows)
+
+
+def _growth(full: Tensor, error: Tensor, training: Training, step_size: float) -> float:
+    """‖u + ηA W ψ(u)‖/‖u‖; 0 without an error."""
+    size = error.norm().item()
+    if size == 0:
+        return 0.0
+    pulled = training.pull(error) / size
+    return (error.flatten() / size + step_size * (full @ pulled.flatten())).norm().item()
+
+
+def _note_what_does_not_hold(reasons: dict[str, str], training: Training, error: Tensor | None) -> None:
+    """Fill in why fields are None."""
+    plain = training.why_not_plain()
+    if plain is not None:
+        unknown = plain == "no learning rate was given"
+        names = ("step_size", "rate", "growth", "excitation_gain", "overshoot_gain")
+        reasons.update(dict.fromkeys(names, plain))
+        if not unknown:
+            reasons.update(dict.fromkeys(("rayleigh", "largest_step_size"), plain))
+    if not training.copied:
+        held = "targets are not copied at every step: an eigenvalue of A is not the growth of a step"
+        names = ("rate", "excitation_gain", "overshoot_gain", "largest_step_size", "rayleigh")
+        for name in names if training.targets == "frozen" else (*names, "growth"):
+            reasons.setdefault(name, held)
+    if error is None:
+        for name in ("rayleigh", "growth", "td_norm", "alignment", "critics"):
+            reasons.setdefault(name, NO_ERROR)
+    elif training.huber_knee is not None and (error.abs() > training.huber_knee).any():
+        knee = "some rows are past the Huber knee, where the pull no longer grows with u"
+        for name in ("rate", "excitation_gain", "overshoot_gain", "largest_step_size", "rayleigh"):
+            reasons.setdefault(name, knee)
+
+
+def backup_weights(values_next: Float[Tensor, "N M"], backup: Backup) -> Float[Tensor, "N M"]:
+    """∂backup/∂Q_k at X*, for every critic and row.
+
+    Args:
+        values_next: Q(X*) of the critics that give the backup.
+        backup: "min" (the first of equals), "mean", or a function of (N, M) to (M,).
+    """
+    count, rows = values_next.shape
+    if count == 1 and not callable(backup):
+        return torch.ones_like(values_next)
+    if backup == "mean":
+        return torch.full_like(values_next, 1 / count)
+    if backup == "min":
+        weights = torch.zeros_like(values_next)
+        weights[values_next.argmin(0), torch.arange(rows)] = 1.0
+        return weights
+    assert callable(backup)
+    with torch.inference_mode(False), torch.enable_grad():
+        tracked = values_next.clone().requires_grad_()
+        return torch.autograd.grad(backup(tracked).sum(), tracked)[0]
