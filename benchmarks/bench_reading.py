@@ -9,7 +9,8 @@ from cases import DISCOUNT, LR, Row, Trained, compare
 from interleave import Timing, interleave, peak_memory, untimed
 from ntk_peers import by_published_procedure
 
-from seem.leading import Leading, leading_eigenvalue, leading_of_operator
+from seem.leading import Leading, leading_eigenvalue
+from seem.leading_operator import leading_of_operator
 from seem.monitor import Monitor
 from seem.operators import SEEMOperator
 

@@ -14,7 +14,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from seem.networks import Critic, MLPConfig, parameter_list
 from seem.ntk import gram_blocks
-from seem.spectrum import alignment, eigenvalues, seem_matrix
+from seem.heading import alignment
+from seem.spectrum import eigenvalues, seem_matrix
 
 OVERFLOW = 1e60
 """A run ends here: far past every law's window, and squares of Q still fit into float64."""

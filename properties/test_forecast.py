@@ -124,10 +124,18 @@ def test_nothing_that_decays_is_forecast(depth, history):
 
 
 @given(depth=depths, history=histories(growing_modes(), readings=(0, 3), critics=(1, 2)), later=st.integers(1, 100))
-def test_no_reading_now_means_that_the_kernel_has_overflowed(depth, history, later):
+def test_a_reading_of_none_means_that_the_kernel_has_overflowed(depth, history, later):
     step = last_step(history) + later
-    made = forecast(history, depth=depth, dtype="float64", step=step)
+    made = forecast([[*one, None] for one in history], depth=depth, dtype="float64", step=step)
     assert made == refuse(step, "the kernel has overflowed: the critic has already blown up")
+
+
+@given(depth=depths, history=histories(growing_modes(), readings=(0, 3), critics=(1, 2)), later=st.integers(1, 100))
+def test_without_a_reading_of_this_step_the_missing_one_is_named(depth, history, later):
+    last = max((one.step for readings in history for one in readings), default=None)
+    made = forecast(history, depth=depth, dtype="float64", step=last_step(history) + later)
+    assert made.crash_step == math.inf
+    assert f"step {last}" in made.reason if last is not None else "no reading yet" in made.reason
 
 
 @given(step=st.integers(0, 1000))

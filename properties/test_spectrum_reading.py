@@ -25,7 +25,8 @@ from properties.strategies.matrices import (
 )
 from properties.strategies.networks import EVERY_KIND
 from properties.strategies.problems import problems
-from seem.spectrum import CriticReading, alignment, eigenvalues, take_reading
+from seem.heading import alignment
+from seem.spectrum import CriticReading, eigenvalues, take_reading
 
 EPSILON = torch.finfo(torch.float64).eps
 HYPOT = 4 * EPSILON

@@ -11,13 +11,21 @@ from torch import Tensor
 
 from seem.dynamics import check_entries, check_terminals, column
 from seem.errors import InputError
-from seem.subject import Tree, leaves, map_tree
+from seem.trees import Tree, leaves, map_tree
 
 NAMES = {
     "observations": ("observations", "observation", "states", "state", "obs", "s"),
     "actions": ("actions", "action", "act", "a"),
     "rewards": ("rewards", "reward", "r"),
-    "next_observations": ("next_observations", "next_observation", "next_states", "next_state", "next_obs", "s_next", "s'"),
+    "next_observations": (
+        "next_observations",
+        "next_observation",
+        "next_states",
+        "next_state",
+        "next_obs",
+        "s_next",
+        "s'",
+    ),
     "terminals": ("terminals", "terminal", "terminated", "terminations", "dones", "done", "d"),
     "next_actions": ("next_actions", "next_action", "a_next", "a'"),
     "discounts": ("discounts", "discount"),
@@ -113,7 +121,10 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
     if columns["terminals"] is not None:
         check_terminals(columns["terminals"])
     return Batch(
-        **{name: trees.get(name) for name in ("observations", "actions", "next_observations", "next_actions", "x", "x_next")},
+        **{
+            name: trees.get(name)
+            for name in ("observations", "actions", "next_observations", "next_actions", "x", "x_next")
+        },
         rewards=columns["rewards"],
         terminals=torch.zeros(rows, dtype=torch.float64) if columns["terminals"] is None else columns["terminals"],
         discounts=columns["discounts"],
@@ -126,7 +137,9 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
 def _named(given: Any) -> dict[str, Any]:
     if isinstance(given, (tuple, list)) and not hasattr(given, "_fields"):
         if not 4 <= len(given) <= len(ORDER):
-            raise InputError(f"a batch of {len(given)} parts is not (s, a, r, s', terminals): pass a mapping with names")
+            raise InputError(
+                f"a batch of {len(given)} parts is not (s, a, r, s', terminals): pass a mapping with names"
+            )
         return dict(zip(ORDER, given, strict=False))
 
     def look(name: str) -> Any:
@@ -168,8 +181,10 @@ def critic_arguments(observations: Tree, actions: Tree, together: bool) -> Tree:
     """
     if not together:
         return observations, actions
-    parts = [map_tree(lambda tensor: tensor.reshape(len(tensor), 1) if tensor.ndim == 1 else tensor, part)
-             for part in (observations, actions)]
+    parts = [
+        map_tree(lambda tensor: tensor.reshape(len(tensor), 1) if tensor.ndim == 1 else tensor, part)
+        for part in (observations, actions)
+    ]
     if not all(isinstance(part, Tensor) and part.ndim == 2 for part in parts):
         raise InputError(
             "the critic takes one argument, but states and actions are no two tables of numbers: pass a critic of "

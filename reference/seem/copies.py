@@ -47,7 +47,7 @@ class Copier:
         self.memo: dict[int, Any] = {}
         self.alive: list[object] = []
 
-    def copy(self, value: Any) -> Any:  # noqa: PLR0911 - one line a kind
+    def copy(self, value: Any) -> Any:
         """The copy of anything that a module may hold."""
         if id(value) in self.memo:
             return self.memo[id(value)]
@@ -84,7 +84,7 @@ class Copier:
         try:
             made = copy.copy(value)
             made.clear()
-        except Exception:  # noqa: BLE001 - a subclass that cannot be rebuilt
+        except Exception:
             return self._keep(value, self._other(value))
         self.memo[id(value)] = made
         if isinstance(value, dict):
@@ -124,7 +124,7 @@ class Copier:
             return value.copy()
         try:
             return copy.deepcopy(value, self.memo)
-        except Exception:  # noqa: BLE001 - whatever a foreign object raises
+        except Exception:
             return value
 
     def _module(self, module: nn.Module, name: nn.Module) -> nn.Module:

@@ -115,7 +115,9 @@ class Training:
     def pull(self, error: Float[Tensor, "... M"]) -> Float[Tensor, "... M"]:
         """What takes u's place in the semi-gradient: W u, or W times u clipped at the knee."""
         clipped = error if self.huber_knee is None else error.clamp(-self.huber_knee, self.huber_knee)
-        return clipped if self.row_weights is None else clipped * column(self.row_weights, error.shape[-1], "row_weights")
+        return (
+            clipped if self.row_weights is None else clipped * column(self.row_weights, error.shape[-1], "row_weights")
+        )
 
 
 def check_discount(discount: float | Tensor) -> None:

@@ -9,15 +9,20 @@ law alone where the slope comes later.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, cast
 
 import numpy as np
 import torch
 
+from seem.errors import InputError
 from seem.growth import SGDLaw
+from seem.reading import Reading
 from seem.spectrum import CriticReading
 
+AnyReading = CriticReading | Reading
+History = Sequence[AnyReading | None]
+"""Readings of one critic, or joint ones of several, oldest first; None where the kernel had overflowed."""
 Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
 
 SLOPE_READINGS = 3
@@ -29,6 +34,25 @@ GROWING = 1.1
 WIDENING = 1.25
 """Factor on the remaining steps at both ends of the interval: the bracket closes faster than it is exact,
 because the crash is a whole step and the last steps are few. Its coverage is measured, not assumed."""
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """What the law needs of a reading under plain gradient descent; every number is known."""
+
+    step: int
+    step_size: float
+    leading: float
+    trailing: float
+    growth: float
+    excitation_gain: float
+    overshoot_gain: float
+    max_abs_q: float
+    mean_abs_q: float
+
+    @property
+    def rate(self) -> float:
+        return self.step_size * self.leading
 
 
 @dataclass(frozen=True)
@@ -56,13 +80,15 @@ class Forecast:
     reason: str | None
 
 
-def forecast(histories: Sequence[Sequence[CriticReading]], *, depth: int, dtype: str, step: int) -> Forecast:
+def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str | torch.dtype, step: int) -> Forecast:
     """Forecast the crash step from all readings so far.
 
-    With several critics the largest leading eigenvalue counts at every step: the fastest critic crashes first.
+    With several critics the largest leading eigenvalue counts at every step: the fastest critic crashes first. Of
+    critics that learn from one backup, readings of `seem.read` carry the joint one, which then counts.
 
     Args:
-        histories: For each critic its readings, oldest first; the last ones taken at ``step``.
+        histories: For each critic its readings, oldest first, or one such history; the last ones taken at ``step``. A
+            reading that is None says that the critic's kernel had overflowed.
         depth: Number L of weight matrices of a critic.
         dtype: Floating dtype of the training, which sets where overflow lies.
         step: Critic steps taken now.
@@ -70,15 +96,30 @@ def forecast(histories: Sequence[Sequence[CriticReading]], *, depth: int, dtype:
     Returns:
         The forecast; without one, crash_step is infinity and reason says why.
 
+    Raises:
+        InputError: On something else than readings, or an unknown dtype.
+
     Source: derived (theory/sgd_growth.py for the law, theory/discrete_time.py for both ways to blow up).
     """
-    latest = [history[-1] for history in histories if history and history[-1].step == step]
-    if not latest:
+    precision = _precision(dtype)
+    given = _histories(histories)
+    readings = [[reading for reading in history if reading is not None] for history in given]
+    said = [history[-1] for history in readings if history and history[-1].step == step]
+    if any(reading.leading is None for reading in said) or (not said and any(h and h[-1] is None for h in given)):
         return refuse(step, "the kernel has overflowed: the critic has already blown up")
+    if not said:
+        last = max((history[-1].step for history in readings if history), default=None)
+        seen = "there is no reading yet" if last is None else f"the last reading is of step {last}"
+        return refuse(step, f"{seen}, and a forecast at step {step} needs one of that step: read the critics first")
+    reason = next((why for reading in said if (why := _why_no_rate(reading)) is not None), None)
+    if reason is not None:
+        return refuse(step, f"the law of a finite crash step is of plain gradient descent ({reason})")
+    plain = _plain(readings)
+    latest = [history[-1] for history in plain if history and history[-1].step == step]
     fastest = max(latest, key=lambda reading: reading.leading)
     stiffest = max(latest, key=lambda reading: reading.overshoot_gain)
     law = SGDLaw(depth)
-    log_room = math.log(torch.finfo(getattr(torch, dtype)).max) - math.log(max(fastest.max_abs_q, 1e-300))
+    log_room = math.log(torch.finfo(precision).max) - math.log(max(fastest.max_abs_q, 1e-300))
     if stiffest.overshoot_gain > max(1.0, fastest.excitation_gain):
         steps = law.steps_to_overflow(stiffest.step_size * stiffest.trailing, log_room)
         if math.isfinite(steps):
@@ -91,10 +132,46 @@ def forecast(histories: Sequence[Sequence[CriticReading]], *, depth: int, dtype:
     if not _grows(fastest.rate):
         return refuse(step, "SEEM is not positive: no mode excites itself")
     law_steps = law.steps_to_overflow(fastest.rate, log_room)
-    slope_steps = _slope_steps(_fastest_rates(histories))
+    slope_steps = _slope_steps(_fastest_rates(plain))
     # The slope is of continuous time; the lag of the discrete last steps is the law's, and it has none for L = 1.
     lag = max(law_steps - law.steps_to_blow_up(fastest.rate), 0.0)
     return _between(step, law_steps, slope_steps + lag, "self-excitation")
+
+
+def _precision(dtype: str | torch.dtype) -> torch.dtype:
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError(f'dtype "{dtype}" is unknown: pass the training\'s floating dtype, as "float32"')
+    return found
+
+
+def _histories(histories: Sequence[History] | History) -> list[History]:
+    """Histories as such, or one of them; their entries are readings or None."""
+    flat = any(reading is None or isinstance(reading, AnyReading) for reading in histories)
+    made = cast(list[History], [histories] if flat else list(histories))
+    for history in made:
+        for reading in history:
+            if reading is not None and not isinstance(reading, AnyReading):
+                what = type(reading).__name__
+                raise InputError(f"a history holds a {what}, which has no gains: pass readings of seem.read")
+    return made
+
+
+def _plain(histories: Sequence[History]) -> list[list[_Plain]]:
+    """Histories of known numbers; readings of an overflow or of another optimiser are left out."""
+    names = [field.name for field in fields(_Plain)]
+    made: list[list[_Plain]] = []
+    for history in histories:
+        numbers = [{name: getattr(reading, name) for name in names} for reading in history if reading is not None]
+        made.append([_Plain(**known) for known in numbers if None not in known.values()])
+    return made
+
+
+def _why_no_rate(reading: AnyReading) -> str | None:
+    if reading.rate is not None:
+        return None
+    why = reading.why("rate") if isinstance(reading, Reading) else None
+    return why or "a step of this training has no known size"
 
 
 def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Forecast:
@@ -108,7 +185,7 @@ def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Foreca
     return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
 
 
-def _fastest_rates(histories: Sequence[Sequence[CriticReading]]) -> list[tuple[int, float]]:
+def _fastest_rates(histories: Sequence[Sequence[_Plain]]) -> list[tuple[int, float]]:
     """(step, ηλ) of the last readings, the largest over the critics, from the last one without growth on."""
     rates: dict[int, float] = {}
     for history in histories:
@@ -149,7 +226,7 @@ def _between(step: int, law_steps: float, slope_steps: float, mechanism: Mechani
     )
 
 
-def mechanism(histories: Sequence[Sequence[CriticReading]]) -> Mechanism:
+def mechanism(histories: Sequence[History] | History) -> Mechanism:
     """Name what made a run crash: the larger gain when growth sets in, just before a mode doubles every step.
 
     Args:
@@ -162,7 +239,7 @@ def mechanism(histories: Sequence[Sequence[CriticReading]]) -> Mechanism:
     Source: derived (theory/discrete_time.py).
     """
     gains: dict[int, tuple[float, float]] = {}
-    for history in histories:
+    for history in _plain(_histories(histories)):
         for reading in history:
             excitation, overshoot = gains.get(reading.step, (1.0, 1.0))
             pair = (max(excitation, reading.excitation_gain), max(overshoot, reading.overshoot_gain))
@@ -178,7 +255,7 @@ def mechanism(histories: Sequence[Sequence[CriticReading]]) -> Mechanism:
     return "self-excitation" if excitation >= overshoot else "overshoot"
 
 
-def steps_to_doubling(histories: Sequence[Sequence[CriticReading]]) -> float:
+def steps_to_doubling(histories: Sequence[History] | History) -> float:
     """Steps in which a critic's TD error doubles at the last readings' growth.
 
     Args:
@@ -187,11 +264,11 @@ def steps_to_doubling(histories: Sequence[Sequence[CriticReading]]) -> float:
     Returns:
         Steps from the last reading; infinity when nothing grows.
     """
-    growth = max((history[-1].growth for history in histories if history), default=1.0)
+    growth = max((history[-1].growth for history in _plain(_histories(histories)) if history), default=1.0)
     return math.log(DOUBLING) / math.log(growth) if growth > 1 else math.inf
 
 
-def steps_to_overshoot(histories: Sequence[Sequence[CriticReading]]) -> float:
+def steps_to_overshoot(histories: Sequence[History] | History) -> float:
     """Steps until the step size overshoots, η·|min Re λ| > 2, if it goes on growing as between the last readings.
 
     Args:
@@ -201,7 +278,7 @@ def steps_to_overshoot(histories: Sequence[Sequence[CriticReading]]) -> float:
         Steps from the last reading; infinity when nothing grows, or when it overshoots already.
     """
     remaining = math.inf
-    for before, now in (history[-2:] for history in histories if len(history) >= 2):
+    for before, now in (history[-2:] for history in _plain(_histories(histories)) if len(history) >= 2):
         old, new = (-reading.step_size * reading.trailing for reading in (before, now))
         if 0 < old < new < 2:
             left = math.log(2) - math.log(new)  # 2 / new may overflow

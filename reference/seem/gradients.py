@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-from seem.subject import Subject, Tree, leaves, map_tree
+from seem.subject import Subject
+from seem.trees import Tree, leaves, map_tree
 
 CHUNK_NUMBERS = 2**26
 """Numbers of per-row gradients that are held at a time, half a gigabyte in float64."""
@@ -80,8 +81,11 @@ def rows_by_loop(subject: Subject, arguments: tuple[Tree, ...], names: Sequence[
     """Per-row gradients by one backward pass a row and critic; see `jacobian`."""
     parameters = [subject.parameters[name] for name in names]
     count = len(leaves(arguments)[0])
-    rows = {name: parameter.new_zeros(critics, count, parameter.numel()) for name, parameter in subject.parameters.items()
-            if name in set(names)}
+    rows = {
+        name: parameter.new_zeros(critics, count, parameter.numel())
+        for name, parameter in subject.parameters.items()
+        if name in set(names)
+    }
     for row in range(count):
         single = map_tree(lambda tensor, row=row: tensor[row : row + 1], arguments)
         for critic, value in enumerate(subject.values(single)[:, 0]):

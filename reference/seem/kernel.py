@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from seem.errors import InputError
-from seem.gradients import chunks, products, rows_by_loop, Rows
-from seem.layerwise import Factors, Key, Pair, factors
-from seem.subject import FAILURES, Subject, Tree, leaves, map_tree
+from seem.gradients import Rows, chunks, products, rows_by_loop
+from seem.layerwise import Factors, factors
+from seem.subject import FAILURES, Subject
+from seem.trees import Tree, leaves, map_tree
+from seem.watch import Key, Pair
 
 CHECKED = 16
 """Rows of X and of X* whose gradients are held against autograd's at every reading."""

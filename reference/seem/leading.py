@@ -28,9 +28,6 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from seem.errors import InputError
-from seem.operators import ModuleOperator, SEEMOperator
-
 WANTED = 10
 """Eigenvalues that are split off: on diverging critics the tenth is below a fifth of the first."""
 RESTARTS = 20
@@ -69,13 +66,17 @@ class Leading:
     products: int
     start: Vector | None
 
+    def scaled(self, factor: float) -> "Leading":
+        """Of the matrix times a positive factor."""
+        return replace(self, value=self.value * factor, others_below=self.others_below * factor)
+
 
 @cache
 def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _torch_threads_only(function: Callable[P, R]) -> Callable[P, R]:
+def torch_threads_only(function: Callable[P, R]) -> Callable[P, R]:
     """Hold numpy's and scipy's BLAS to one thread: theirs spin beside torch's and slow down what torch does next."""
 
     @wraps(function)
@@ -107,7 +108,7 @@ def leading_eigenvalue(matrix: NDArray[np.float64], *, start: Vector | None = No
     return attempt(matrix, start=start) or from_all_eigenvalues(matrix)
 
 
-@_torch_threads_only
+@torch_threads_only
 def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted: int = WANTED) -> Leading | None:
     """The iterative part of `leading_eigenvalue`.
 
@@ -125,47 +126,28 @@ def attempt(matrix: NDArray[np.float64], *, start: Vector | None = None, wanted:
         return None
     scaled = torch.from_numpy(matrix / scale)  # no square of a nearly overflowing critic may overflow
     norm = scaled.norm().item()
-    split = split_off(partial(_times, scaled), len(matrix), norm, start=start, wanted=wanted)
+    split = split_off(partial(times, scaled), len(matrix), norm, start=start, wanted=wanted)
     if split is None:
         return None
-    crossing = _times(scaled.mT, split.basis).T
-    found = certify(split, norm, crossing) or _certify_by_abscissa(split, norm, scaled, crossing)
-    return found and replace(found, value=found.value * scale, others_below=found.others_below * scale)
+    found = attempt_of(split, norm, scaled)
+    return found and found.scaled(scale)
 
 
-def _times(matrix: Tensor, v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (matrix @ torch.from_numpy(np.ascontiguousarray(v))).numpy()
-
-
-@_torch_threads_only
-def leading_of_operator(
-    operator: SEEMOperator | ModuleOperator, *, start: Vector | None = None, wanted: int = WANTED
-) -> Leading | None:
-    """The leading eigenvalue of a matrix that is too large to be held.
+def attempt_of(split: "Split", norm: float, matrix: Tensor) -> Leading | None:
+    """Certify what was split off a matrix, by the norm or by the numerical abscissa of what remains.
 
     Args:
-        operator: Of one critic in float64 on the CPU, with at least 64 rows.
-        start: What an earlier, similar matrix gave as ``start``.
-        wanted: Eigenvalues that are split off; more of them leave a smaller rest, and certify more.
-
-    Returns:
-        The eigenvalue with its certificate, or None when it cannot be certified: there is no dense way out.
-
-    Raises:
-        InputError: When the operator is not in float64, whose rounding the certificate counts on.
+        split: The subspace.
+        norm: ‖A‖_F.
+        matrix: A.
     """
-    if operator.mask.dtype != torch.float64:
-        raise InputError(f"a certificate needs float64, not {operator.mask.dtype}: convert the critic by .double()")
-    rows, norm = len(operator.mask), operator.norm().item()
-    if not 0 < norm < np.inf or rows < SMALLEST_ITERATIVE:
-        return None
+    crossing = times(matrix.mT, split.basis).T
+    return certify(split, norm, crossing) or _certify_by_abscissa(split, norm, matrix, crossing)
 
-    def apply(multiply: Callable[[Tensor], Tensor], v: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = torch.from_numpy(np.ascontiguousarray(v.reshape(rows, -1)))
-        return multiply(columns).detach().numpy().reshape(v.shape)
 
-    split = split_off(partial(apply, operator.product), rows, norm, start=start, wanted=wanted)
-    return split and certify(split, norm, apply(operator.transposed, split.basis).T)
+def times(matrix: Tensor, v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A matrix times a vector or a block of vectors, by torch."""
+    return (matrix @ torch.from_numpy(np.ascontiguousarray(v))).numpy()
 
 
 @dataclass(frozen=True)
@@ -235,8 +217,8 @@ def split_off(
     rank = int((np.abs(np.diag(triangle)) > 1e-8 * abs(triangle[0, 0])).sum())
     basis = np.ascontiguousarray(basis[:, :rank])
     pushed = product(basis)
-    block = _times(torch.from_numpy(basis).mT, pushed)
-    residual = float(np.linalg.norm(pushed - _times(torch.from_numpy(basis), block)))
+    block = times(torch.from_numpy(basis).mT, pushed)
+    residual = float(np.linalg.norm(pushed - times(torch.from_numpy(basis), block)))
     if not residual <= TOLERANCE * norm:
         return None
     eigenvalues = np.linalg.eigvals(block).astype(np.complex128)

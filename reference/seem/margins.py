@@ -11,11 +11,12 @@ Source: derived (the unstable set need not be an interval: a counterexample stan
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -93,13 +94,11 @@ def discount_margin(
     real = ratios.real[(np.abs(ratios.imag) <= 1e-9 * np.abs(ratios)) & (ratios.real >= 1)]
     crossings = sorted(float(1 / ratio) for ratio in real)
     floor = _certified_floor(plain, inner)
-    points = sorted({0.0, 1.0, *np.linspace(floor, 1, SCAN).tolist(), *([] if discount is None else [discount])})
-    marks = sorted({*points, *(0.5 * (a + b) for a, b in zip(crossings, crossings[1:], strict=False)), *(
-        point for crossing in crossings for point in (crossing - 1e-9, crossing + 1e-9) if 0 <= point <= 1)})
-    states = [(gamma, gamma > floor and grows(gamma)) for gamma in marks]
-    switches = [
-        _bisect(grows, a, b, at_b) for (a, at_a), (b, at_b) in zip(states, states[1:], strict=False) if at_a != at_b
-    ]
+    points = [0.0, 1.0, *np.linspace(floor, 1, SCAN).tolist(), *([] if discount is None else [discount])]
+    points += [0.5 * (first + second) for first, second in pairwise(crossings)]
+    points += [crossing + shift for crossing in crossings for shift in (-1e-9, 1e-9) if 0 <= crossing + shift <= 1]
+    states = [(float(gamma), bool(gamma > floor and grows(gamma))) for gamma in sorted(set(points))]
+    switches = [_bisect(grows, a, b, at_b) for (a, at_a), (b, at_b) in pairwise(states) if at_a != at_b]
     unstable = _intervals(switches, states[0][1])
     stable = None if discount is None else not grows(discount)
     nearest = None if discount is None or not switches else min(switches, key=lambda gamma: abs(gamma - discount))
@@ -112,8 +111,7 @@ def _certified_floor(plain: Matrix, inner: Matrix) -> float:
     return 1.0 if largest <= 1 else (1 - 1e-9) / largest
 
 
-def _bisect(grows: object, low: float, high: float, grows_at_high: bool) -> float:
-    assert callable(grows)
+def _bisect(grows: Callable[[float], bool], low: float, high: float, grows_at_high: bool) -> float:
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         if grows(middle) == grows_at_high:

@@ -21,9 +21,12 @@ from seem.errors import InputError
 from seem.factors import check_one_output
 from seem.features import KernelFeatures
 from seem.gradients import chunks, products
+from seem.isolation import untouched
 from seem.kernel import Blocks, kernel_blocks
 from seem.networks import MLP
-from seem.subject import Outputs, Subject, Tree, leaves, readable, untouched
+from seem.row_checks import readable
+from seem.subject import Subject
+from seem.trees import Outputs, Tree, leaves
 
 Inputs = Tensor | tuple[Tensor, ...]
 """Rows of a module with one argument, or a tuple of them for a module with several."""

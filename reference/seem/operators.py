@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from seem.errors import InputError
 from seem.features import KernelFeatures
 from seem.gradients import chunks, products, swapped
+from seem.isolation import untouched
 from seem.kernel import kernel_blocks
 from seem.networks import MLP
 from seem.ntk import has_closed_form
+from seem.row_checks import readable
 from seem.stacked import StackedMLP
-from seem.subject import Subject, Tree, readable, untouched
+from seem.subject import Subject
+from seem.trees import Tree
 
 BLOCK = 2**18
 """Numbers in one block of rows: a few such blocks stay in a core's cache."""
@@ -155,7 +158,9 @@ class ModuleOperator:
     def _blocks(self) -> Iterator[Tensor]:
         """A by blocks of rows: the rows of γ(1 - d)Φ(X*) - Φ(X), times Φ(X)ᵀ."""
         gradients = partial(chunks, self.subject, names=list(self.subject.parameters), critics=1, size=CHUNK)
-        for mask, here, there in zip(self.mask[:, None].split(CHUNK), gradients(self.x), gradients(self.x_next), strict=True):
+        for mask, here, there in zip(
+            self.mask[:, None].split(CHUNK), gradients(self.x), gradients(self.x_next), strict=True
+        ):
             rows = {name: mask * there[name] - here[name] for name in here}
             yield torch.cat([products(rows, columns)[0, 0] for columns in gradients(self.x)], 1)
 

@@ -1,34 +1,29 @@
 r"""One reading, of anybody's critics: right or refused, and never harmful.
 
 `read` is the one way in: it copies the critics, takes the kernel blocks of all of them in float64, and gives a
-`Reading`. With N critics that learn from one backup of their values the TD errors are coupled: for critics i, j and
-weights :math:`S_k = \partial\,\mathrm{backup}/\partial Q_k` at X* (for the minimum the indicator of the smallest),
-
-.. math:: A_{ij} = \gamma\,\mathrm{diag}(1-d) \sum_k S_k\,G_{kj}(X^*, X) - G_{ij}(X, X),
-
-an (NM, NM) matrix that holds shared encoders too; ``leading`` is of that joint matrix.
-
-Source: derived (theory/twin_min.py for two critics without shared parameters).
+`Reading`. Of several critics that learn from one backup of their values ``leading`` is of the joint matrix
+(`seem.joint`), and every critic's own value stands beside it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 from torch import Tensor, nn
 
+from seem.arrays import blocks_of_arrays
 from seem.batches import batch_of
-from seem.blocks import Look, blocks_of_arrays, look_at
+from seem.blocks import Look, look_at
 from seem.dynamics import Training, check_discount, column
+from seem.joint import Backup, backup_weights, flat, next_growth
 from seem.leading import Leading, leading_eigenvalue
 from seem.margins import DiscountMargin, discount_margin, largest_step
 from seem.spectrum import CriticReading, describe, eigenvalues, gains, motion
-from seem.subject import Outputs
+from seem.trees import Outputs
 
-Backup = Literal["min", "mean"] | Callable[[Tensor], Tensor]
 OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
 NO_ERROR = "there is no TD error: give rewards, targets or td_error"
 
@@ -106,6 +101,11 @@ class Reading:
     def overshoot_gain(self) -> float | None:
         """Largest |1 + ηλ| over Re λ ≤ 0; above 1 the step size itself is unstable (*all eigenvalues*)."""
         return self._gains[1]
+
+    @property
+    def trailing(self) -> float | None:
+        """Min Re λ, which the step size must not overshoot (*all eigenvalues*)."""
+        return None if self.eigenvalues is None else self.eigenvalues[-1].real.item()
 
     @cached_property
     def _gains(self) -> tuple[float | None, float | None]:
@@ -195,7 +195,7 @@ class Parts:
         )
 
 
-def read(  # noqa: PLR0913 - what a reading depends on
+def read(
     critics: nn.Module | Sequence[nn.Module] | None,
     batch: Any,
     *,
@@ -272,8 +272,8 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
     check_discount(discounts)
     gram, following = look.gram, torch.einsum("ka,kjab->jab", share, look.gram_next)
     mask = 1 - look.terminals
-    bootstrap = _flat((mask[None, :, None] * following)[None].expand(count, -1, -1, -1))
-    joint = _flat(gram)
+    bootstrap = flat((mask[None, :, None] * following)[None].expand(count, -1, -1, -1))
+    joint = flat(gram)
     weights = torch.ones(rows, dtype=torch.float64)
     if training.row_weights is not None:
         weights = column(training.row_weights, rows, "row_weights")
@@ -304,12 +304,14 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
         return Reading(**shared, **gone, reasons=dict.fromkeys(names, OVERFLOWED), parts=None)
     _note_what_does_not_hold(reasons, training, error)
     leading = leading_eigenvalue(matrix.numpy())
-    lone = (leading.value.real,) if count == 1 else tuple(
-        leading_eigenvalue((part * weights[None]).numpy()).value.real for part in own
+    lone = (
+        (leading.value.real,)
+        if count == 1
+        else tuple(leading_eigenvalue((part * weights[None]).numpy()).value.real for part in own)
     )
     rayleigh = growth = None
     if error is not None and "growth" not in reasons and step_size is not None:
-        growth = _growth(full if training.copied else -joint, error, training, step_size)
+        growth = next_growth(full if training.copied else -joint, error, training, step_size)
     if error is not None and "rayleigh" not in reasons:
         rayleigh = motion(matrix, error.flatten(), 0.0)[0]
     return Reading(
@@ -324,25 +326,16 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
         td_norm=None if error is None else error.norm().item(),
         reasons=reasons,
         parts=Parts(
-            matrix, roots[:, None] * joint * roots, roots[:, None] * bootstrap * roots, tuple(part * weights[None] for part in own), tuple(gram[i, i] for i in range(count)),
-            error, look.values, discounts[0].item() if same else None,
+            matrix,
+            roots[:, None] * joint * roots,
+            roots[:, None] * bootstrap * roots,
+            tuple(part * weights[None] for part in own),
+            tuple(gram[i, i] for i in range(count)),
+            error,
+            look.values,
+            discounts[0].item() if same else None,
         ),
     )
-
-
-def _flat(blocks: Tensor) -> Tensor:
-    """(N, N, M, M) as (NM, NM)."""
-    count, rows = blocks.shape[0], blocks.shape[2]
-    return blocks.transpose(1, 2).reshape(count * rows, count * rows)
-
-
-def _growth(full: Tensor, error: Tensor, training: Training, step_size: float) -> float:
-    """‖u + ηA W ψ(u)‖/‖u‖; 0 without an error."""
-    size = error.norm().item()
-    if size == 0:
-        return 0.0
-    pulled = training.pull(error) / size
-    return (error.flatten() / size + step_size * (full @ pulled.flatten())).norm().item()
 
 
 def _note_what_does_not_hold(reasons: dict[str, str], training: Training, error: Tensor | None) -> None:
@@ -366,25 +359,3 @@ def _note_what_does_not_hold(reasons: dict[str, str], training: Training, error:
         knee = "some rows are past the Huber knee, where the pull no longer grows with u"
         for name in ("rate", "excitation_gain", "overshoot_gain", "largest_step_size", "rayleigh"):
             reasons.setdefault(name, knee)
-
-
-def backup_weights(values_next: Float[Tensor, "N M"], backup: Backup) -> Float[Tensor, "N M"]:
-    """∂backup/∂Q_k at X*, for every critic and row.
-
-    Args:
-        values_next: Q(X*) of the critics that give the backup.
-        backup: "min" (the first of equals), "mean", or a function of (N, M) to (M,).
-    """
-    count, rows = values_next.shape
-    if count == 1 and not callable(backup):
-        return torch.ones_like(values_next)
-    if backup == "mean":
-        return torch.full_like(values_next, 1 / count)
-    if backup == "min":
-        weights = torch.zeros_like(values_next)
-        weights[values_next.argmin(0), torch.arange(rows)] = 1.0
-        return weights
-    assert callable(backup)
-    with torch.inference_mode(False), torch.enable_grad():
-        tracked = values_next.clone().requires_grad_()
-        return torch.autograd.grad(backup(tracked).sum(), tracked)[0]

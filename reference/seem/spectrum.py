@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from seem.dynamics import check_discount, check_entries, check_learning_rate, check_terminals, column
-from seem.errors import InputError
-from seem.kernel import NO_BLOCKS
-from seem.ntk import Kernel, read_kernel
-from seem.subject import Tree, leaves, readable, untouched
+from seem.dynamics import check_learning_rate
+from seem.heading import heading
+from seem.ntk import read_kernel
+from seem.raw_form import check_error, check_one_critic, check_rows_of
+from seem.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -225,60 +225,6 @@ def take_reading(
     )
 
 
-def check_rows_of(
-    x: Tree, x_next: Tree, td_error: Tensor, terminals: Tensor, discount: float | Tensor
-) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
-    """Validate the raw form, before anything is evaluated.
-
-    Returns:
-        u and γ(1 - d), both of shape (M,), float64, on the CPU.
-
-    Raises:
-        InputError: Naming what is impossible and where.
-    """
-    check_discount(discount)
-    rows = len(td_error) if td_error.ndim else 0
-    if rows == 0:
-        raise InputError("there are no rows: pass at least one transition")
-    for name, tree in (("x", x), ("x_next", x_next)):
-        for part in leaves(tree):
-            if part.ndim == 0 or len(part) != rows:
-                raise InputError(f"{name} has shape {tuple(part.shape)}, but td_error has {rows} rows")
-            check_entries(part, name)
-    ends = column(terminals, rows, "terminals")
-    check_entries(ends, "terminals")
-    check_terminals(ends)
-    return column(td_error, rows, "td_error"), column(discount, rows, "discount") * (1 - ends)
-
-
-def check_one_critic(kernel: Kernel) -> None:
-    """Refuse several critics where one is read.
-
-    Raises:
-        InputError: When a module returns more than one.
-    """
-    if len(kernel.values) > 1:
-        raise InputError(
-            f"a critic has one output a row, this one gives {len(kernel.values)}: pass a one-output network, or read all "
-            "of them by seem.read"
-        )
-
-
-def check_error(error: Float[Tensor, "*N M"], kernel: Kernel) -> None:
-    """Refuse a TD error that is not a number though the critic is finite: then the data are at fault.
-
-    Raises:
-        InputError: Naming the row.
-    """
-    finite = kernel.values.isfinite().all() and kernel.values_next.isfinite().all()
-    wrong = error.isnan().nonzero()
-    if len(wrong) and finite:
-        raise InputError(
-            f"td_error is nan in row {wrong[0, -1].item()}, though the critic is finite: look for a NaN in its reward or "
-            "target"
-        )
-
-
 def describe(
     matrix: Float[Tensor, "M M"],
     gram: Float[Tensor, "M M"],
@@ -366,80 +312,6 @@ def motion(matrix: Float[Tensor, "M M"], error: Float[Tensor, " M"], step_size: 
     return (direction @ pushed).item(), (direction + step_size * pushed).norm().item()
 
 
-def alignment(critic: nn.Module, x: Tree, td_error: Tensor) -> float:
-    """Cosine between the negative semi-gradient -Φ(X)ᵀu and the parameters θ; 0 when either vanishes.
-
-    Args:
-        critic: A module with one output a row.
-        x: X, shape (M, inputs), or a tuple of tensors.
-        td_error: u, shape (M,).
-
-    Returns:
-        A number in [-1, 1]; 1 on the self-similar ray of the SGD law.
-    """
-    with untouched():
-        subject, here, values = readable(critic, x, dtype=None)
-    error = column(td_error, values.shape[1], "td_error")[None]
-    return heading(Kernel(subject, here, here, values, values, NO_BLOCKS), error)[0][0]
-
-
-def heading(kernel: Kernel, error: Float[Tensor, "N M"]) -> tuple[list[float], list[float]]:
-    """Every critic's cosine between -Φᵀu and its parameters θ, and ‖θ‖.
-
-    A critic's own parameters are those that its value depends on; of a stack over several critics, its slice.
-
-    Args:
-        kernel: The critics.
-        error: u of each, float64 on the CPU.
-
-    Returns:
-        The cosines, 0 where either vanishes, and the norms.
-    """
-    cosines: list[float] = []
-    norms: list[float] = []
-    subject, parameters = kernel.subject, list(kernel.subject.parameters.values())
-    # float32's norm overflows long before the kernel does
-    directions = error / error.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-    with untouched():
-        for module in subject.modules:
-            for value in subject.values_of(module, kernel.x):
-                gradients = _gradients(value @ directions[len(norms)].to(value), parameters)
-                if subject.heads > 1:
-                    gradients = _of_one_head(value, parameters, gradients)
-                pairs = [(p.detach(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-                pairs = [_own_slice(p, g, subject.heads) for p, g in pairs]
-                norm = _norm([p for p, _ in pairs])
-                sizes = _norm([g for _, g in pairs]) * norm
-                product = -sum((g * p).sum().item() for p, g in pairs)
-                cosines.append(product / sizes if sizes > 0 else 0.0)
-                norms.append(norm)
-    return cosines, norms
-
-
-def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
-    if not value.requires_grad:
-        return [None] * len(parameters)
-    return list(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
-
-
-def _of_one_head(
-    value: Tensor, parameters: list[nn.Parameter], gradients: list[Tensor | None]
-) -> list[Tensor | None]:
-    """Leave out what only other heads of the same module use, whose gradients are zeros."""
-    weights = torch.randn(len(value), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(value)
-    own = _gradients(value @ weights, parameters)
-    return [g if o is not None and o.any() else None for o, g in zip(own, gradients, strict=True)]
-
-
-def _own_slice(parameter: Tensor, gradient: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Of a stack over several critics the one slice that moves a critic's value."""
-    if heads > 1 and parameter.ndim > 1 and len(parameter) == heads:
-        used = gradient.flatten(1).any(1).nonzero().flatten().tolist()
-        if len(used) == 1:
-            return parameter[used[0]], gradient[used[0]]
-    return parameter, gradient
-
-
 def _semi_gradient_norm(gram: Float[Tensor, "M M"], error: Float[Tensor, " M"]) -> float:
     size = error.norm()
     direction = error / size.clamp_min(torch.finfo(torch.float64).tiny)  # uᵀGu may overflow where ‖Φᵀu‖ does not
@@ -449,9 +321,3 @@ def _semi_gradient_norm(gram: Float[Tensor, "M M"], error: Float[Tensor, " M"]) 
 def _reciprocal_condition(spectrum: Complex[Tensor, " M"]) -> float:
     sizes = spectrum.abs()
     return (sizes.min() / sizes.max()).item() if sizes.max() > 0 else 0.0
-
-
-def _norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> float:
-    if not tensors:
-        return 0.0
-    return torch.stack([tensor.detach().norm() for tensor in tensors]).norm().item()

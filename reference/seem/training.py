@@ -195,7 +195,7 @@ class Run:
         append_line(self.folder / "readings.jsonl", line)
         for history, reading in zip(self.readings, line["critics"], strict=True):
             history.extend([] if reading is None else [reading])
-        made = self._forecast()
+        made = self._forecast(line["critics"])
         append_line(self.folder / "forecasts.jsonl", made)
         self.next_reading = self.step + self._steps_until_next_reading(made)
 
@@ -208,11 +208,14 @@ class Run:
         line = {"step": self.step, "critics": taken, "action_motion": motion.item()}
         return line | {"action_saturation": saturation.item()}
 
-    def _forecast(self) -> Forecast:
+    def _forecast(self, taken: list[CriticReading | None]) -> Forecast:
         reason = why_no_law(self.config.agent)
         if reason is not None:
             return refuse(self.step, reason)
-        return forecast(self.readings, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
+        # A critic that has overflowed says so by a reading that is None.
+        pairs = zip(self.readings, taken, strict=True)
+        histories = [history if reading is not None else [*history, None] for history, reading in pairs]
+        return forecast(histories, depth=self.config.agent.critic.depth, dtype=self.config.dtype, step=self.step)
 
     def _steps_until_next_reading(self, made: Forecast) -> int:
         """At most the interval; doubling from the start on; u never doubles unread; a share of what threatens first."""

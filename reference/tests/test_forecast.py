@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from seem.errors import InputError
 from seem.forecast import forecast, mechanism, refuse
 from seem.growth import SGDLaw
 from seem.spectrum import CriticReading
@@ -102,7 +103,14 @@ def test_slope_forgets_what_lies_before_a_negative_reading():
 
 @pytest.mark.parametrize(
     ("history", "word"),
-    [([reading(7, -0.1)], "not positive"), ([reading(7, 0.0)], "not positive"), ([reading(3, 0.1)], "overflowed")],
+    [
+        ([reading(7, -0.1)], "not positive"),
+        ([reading(7, 0.0)], "not positive"),
+        ([reading(3, 0.1), None], "overflowed"),
+        ([reading(3, 0.1)], "the last reading is of step 3"),
+        ([], "no reading yet"),
+        ([replace(reading(7, 0.1), step_size=None)], "no known size"),
+    ],
 )
 def test_refusals(history, word):
     made = forecast([history], depth=3, dtype="float64", step=7)
@@ -154,3 +162,17 @@ def test_a_reading_that_doubles_exactly_is_not_below_doubling():
     before = reading(0, 0.0, excitation_gain=1.0, overshoot_gain=1.5)
     doubling = reading(1, 1.0, excitation_gain=2.0, overshoot_gain=1.0)
     assert mechanism([[before, doubling]]) == "overshoot"
+
+
+def test_one_history_may_stand_alone_and_the_dtype_may_be_torchs():
+    history = [reading(0, 0.1), reading(5, 0.2)]
+    expected = forecast([history], depth=2, dtype="float32", step=5)
+    assert forecast(history, depth=2, dtype="torch.float32", step=5) == expected
+    assert forecast(history, depth=2, dtype=torch.float32, step=5) == expected
+
+
+def test_what_is_no_reading_is_refused():
+    with pytest.raises(InputError, match="holds a int"):
+        forecast([[reading(0, 0.1), 3]], depth=2, dtype="float64", step=0)
+    with pytest.raises(InputError, match="float12"):
+        forecast([[reading(0, 0.1)]], depth=2, dtype="float12", step=0)

@@ -6,7 +6,8 @@ import torch
 
 from seem import leading
 from seem.errors import InputError
-from seem.leading import attempt, leading_eigenvalue, leading_of_operator, split_off
+from seem.leading import attempt, leading_eigenvalue, split_off
+from seem.leading_operator import leading_of_operator
 from seem.networks import Critic, MLPConfig
 from seem.operators import operator_of
 

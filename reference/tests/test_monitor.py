@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import seem.monitor
+from seem.enclosure import Enclosure
 from seem.errors import InputError
 from seem.leading import from_all_eigenvalues
 from seem.monitor import Monitor
@@ -101,7 +102,8 @@ def test_a_share_of_zero_never_computes_all():
 
 def test_attempts_in_vain_become_rarer_and_return_when_u_grows(monkeypatch):
     tried = []
-    monkeypatch.setattr(seem.monitor, "attempt", lambda matrix, **_: tried.append(len(matrix)))
+    undetermined = Enclosure(-1.0, 1.0, None)
+    monkeypatch.setattr(seem.monitor, "enclose", lambda matrix, **_: tried.append(len(matrix)) or undetermined)
     monitor, matrix = Monitor(discount=DISCOUNT, lr=LR, dense_share=0.0), torch.zeros(2, 2)
     made = []
     for growing in [False] * 30 + [True, True]:
@@ -114,9 +116,9 @@ def test_attempts_in_vain_become_rarer_and_return_when_u_grows(monkeypatch):
 
 def test_a_certificate_ends_the_pause(monkeypatch):
     monitor, found = Monitor(discount=DISCOUNT, lr=LR, dense_share=0.0), from_all_eigenvalues(np.eye(2))
-    answers = iter([None, found, found])
-    monkeypatch.setattr(seem.monitor, "attempt", lambda matrix, **_: next(answers))
-    seen = [monitor._leading(torch.eye(2), growing=False) for _ in range(4)]
+    answers = iter([Enclosure(-1.0, 1.0, None), Enclosure(1.0, 1.0, found), Enclosure(1.0, 1.0, found)])
+    monkeypatch.setattr(seem.monitor, "enclose", lambda matrix, **_: next(answers))
+    seen = [monitor._leading(torch.eye(2), growing=False)[0] for _ in range(4)]
     assert seen == [None, None, found, found]
 
 
@@ -145,3 +147,44 @@ def test_the_cost_is_told():
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(InputError, match="from 0 to 1"):
         Monitor(discount=DISCOUNT, lr=LR, dense_share=share)
+
+
+def test_a_monitor_given_a_share_is_due_as_often_as_the_dearest_reading_fits():
+    drawn, clock = case(30.0), Clock()
+    monitor = Monitor(discount=DISCOUNT, lr=LR, share=0.1, clock=clock)
+    assert monitor.due()
+    spent, read = 0.0, 0
+    for step in range(300):
+        if monitor.due():
+            spent += monitor.read(*drawn[0], **drawn[1], step=step).seconds
+            read += 1
+            # The first reading comes before anything is known of its cost.
+            assert read == 1 or spent <= 0.1 * clock.now
+    assert spent > 0.08 * clock.now
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("scale", [0.5, 1.0, 30.0])
+def test_bounds_hold_the_leading_eigenvalue(seed, scale):
+    drawn = case(scale, seed=seed)
+    bounds = Monitor(discount=DISCOUNT, lr=LR, dense_share=0.0).read(*drawn[0], **drawn[1], step=0).bounds
+    value, slack = reading_of(drawn).leading, 1e-9 * reading_of(drawn).kernel_norm
+    assert bounds.low - slack <= value <= bounds.high + slack
+    assert bounds.excited in (None, value > 0)
+
+
+def test_without_bootstrap_the_bounds_say_not_excited():
+    drawn = case()
+    glance = Monitor(discount=0.0, lr=LR, dense_share=0.0).read(*drawn[0], **drawn[1], step=0)
+    assert glance.bounds.high <= 1e-9
+
+
+def test_a_discount_by_row_and_columns_as_libraries_have_them():
+    (critic, x, x_next), keywords = case(30.0)
+    discounts = torch.linspace(0.5, 1, ROWS, dtype=torch.float64)
+    wide = {name: value[:, None] for name, value in keywords.items()}
+    plain = Monitor(discount=discounts, lr=LR).read(critic, x, x_next, **keywords, step=0)
+    column = Monitor(discount=discounts[:, None], lr=LR).read(critic, x, x_next, **wide, step=0)
+    whole = take_reading(critic, x, x_next, **wide, discount=discounts, lr=LR)
+    assert plain.leading.value == column.leading.value
+    assert plain.leading.value.real == pytest.approx(whole.leading, rel=1e-9)

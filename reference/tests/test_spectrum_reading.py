@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from reference.tests.spectrum_cases import SHAPES, critic_of, generator, linear, randn
+from seem.heading import alignment
 from seem.networks import Critic, MLPConfig
-from seem.spectrum import alignment, take_reading
+from seem.spectrum import take_reading
 
 
 def hand_made_reading():
