@@ -10,7 +10,7 @@ law alone where the slope comes later.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from seem.reading import Reading
 from seem.spectrum import CriticReading
 
 AnyReading = CriticReading | Reading
-History = Sequence[AnyReading | None]
+History = Sequence[Any]
 """Readings of one critic, or joint ones of several, oldest first; None where the kernel had overflowed."""
 Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
 

@@ -77,27 +77,37 @@ def jacobian(subject: Subject, arguments: tuple[Tree, ...], names: Sequence[str]
     return {name: rows.reshape(count, rows.shape[1], -1).transpose(0, 1) for name, rows in jacobians.items()}
 
 
+def backward(subject: Subject, value: Tensor) -> list[Tensor | None]:
+    """Derivatives of one number by every parameter, None where it does not depend on one.
+
+    By a backward pass, not ``torch.autograd.grad``, which re-entrant checkpointing refuses; a graph serves one pass only.
+    """
+    parameters = list(subject.parameters.values())
+    for parameter in parameters:
+        parameter.grad = None
+    if value.requires_grad:
+        value.backward()
+    found = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    return found
+
+
 def rows_by_loop(subject: Subject, arguments: tuple[Tree, ...], names: Sequence[str], critics: int) -> Rows:
-    """Per-row gradients by one backward pass a row and critic; see `jacobian`."""
-    parameters = [subject.parameters[name] for name in names]
+    """Per-row gradients by one evaluation and backward pass a row and critic; see `jacobian`."""
     count = len(leaves(arguments)[0])
+    chosen = {name: index for index, name in enumerate(subject.parameters) if name in set(names)}
     rows = {
-        name: parameter.new_zeros(critics, count, parameter.numel())
-        for name, parameter in subject.parameters.items()
-        if name in set(names)
+        name: subject.parameters[name].new_zeros(critics, count, subject.parameters[name].numel()) for name in names
     }
     for row in range(count):
         single = map_tree(lambda tensor, row=row: tensor[row : row + 1], arguments)
-        for critic, value in enumerate(subject.values(single)[:, 0]):
-            if not value.requires_grad:
-                continue
-            # Not autograd.grad: re-entrant checkpointing knows backward only.
-            value.backward(retain_graph=critic + 1 < critics)
-            for name, parameter in zip(names, parameters, strict=True):
-                if parameter.grad is not None:
-                    rows[name][critic, row] = parameter.grad.flatten()
-            for parameter in subject.parameters.values():
-                parameter.grad = None
+        for critic in range(critics):
+            found = backward(subject, subject.values(single)[critic, 0])
+            for name, index in chosen.items():
+                gradient = found[index]
+                if gradient is not None:
+                    rows[name][critic, row] = gradient.flatten()
     return rows
 
 

@@ -5,10 +5,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.dynamics import column
+from seem.gradients import backward
 from seem.isolation import untouched
 from seem.kernel import NO_BLOCKS
 from seem.ntk import Kernel
 from seem.row_checks import readable
+from seem.subject import Subject
 from seem.trees import Tree
 
 
@@ -48,10 +50,12 @@ def heading(kernel: Kernel, error: Float[Tensor, "N M"]) -> tuple[list[float], l
     directions = error / error.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     with untouched():
         for module in subject.modules:
-            for value in subject.values_of(module, kernel.x):
-                gradients = _gradients(value @ directions[len(norms)].to(value), parameters)
+            count = len(subject.values_of(module, kernel.x))
+            for index in range(count):
+                direction = directions[len(norms)].to(kernel.values)
+                gradients = backward(subject, subject.values_of(module, kernel.x)[index] @ direction)
                 if subject.heads > 1:
-                    gradients = _of_one_head(value, parameters, gradients)
+                    gradients = _of_one_head(subject, module, kernel.x, index, gradients)
                 pairs = [(p.detach(), g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
                 pairs = _own_slices(pairs, subject.heads)
                 norm = _norm([p for p, _ in pairs])
@@ -62,16 +66,13 @@ def heading(kernel: Kernel, error: Float[Tensor, "N M"]) -> tuple[list[float], l
     return cosines, norms
 
 
-def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
-    if not value.requires_grad:
-        return [None] * len(parameters)
-    return list(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
-
-
-def _of_one_head(value: Tensor, parameters: list[nn.Parameter], gradients: list[Tensor | None]) -> list[Tensor | None]:
+def _of_one_head(
+    subject: Subject, module: nn.Module, x: tuple[Tree, ...], index: int, gradients: list[Tensor | None]
+) -> list[Tensor | None]:
     """Leave out what only other heads of the same module use, whose gradients are zeros."""
+    value = subject.values_of(module, x)[index]
     weights = torch.randn(len(value), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(value)
-    own = _gradients(value @ weights, parameters)
+    own = backward(subject, value @ weights)
     return [g if o is not None and o.any() else None for o, g in zip(own, gradients, strict=True)]
 
 

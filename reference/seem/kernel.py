@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seem.errors import InputError
-from seem.gradients import Rows, chunks, products, rows_by_loop
+from seem.gradients import Rows, backward, chunks, products, rows_by_loop
 from seem.layerwise import Factors, factors
 from seem.subject import FAILURES, Subject
 from seem.trees import Tree, leaves, map_tree
@@ -59,7 +59,7 @@ def kernel_blocks(subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...
     Raises:
         InputError: When no way agrees with autograd.
     """
-    check = _Check(subject, x, x_next)
+    check = _Check(subject, x, x_next, critics)
     for way, make in (("layerwise", _layerwise), ("torch.func", _by_rows), ("rows", _by_rows_alone)):
         try:
             gram, gram_next = make(subject, x, x_next, critics)
@@ -70,6 +70,7 @@ def kernel_blocks(subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...
                 what = " ".join(str(error).split())[:200]
                 raise InputError(f"autograd fails on the critic ({what}): pass one that can be trained") from error
             continue
+        gram, gram_next = gram.detach(), gram_next.detach()
         if check.passes(gram, gram_next):
             return Blocks(gram, gram_next, way)
     raise InputError("the critic's gradients differ from call to call: read one whose backward pass is deterministic")
@@ -81,8 +82,8 @@ Way = Callable[[Subject, tuple[Tree, ...], tuple[Tree, ...], int], tuple[Tensor,
 class _Check:
     """What autograd says of the blocks: of random sums over some rows, and of one row alone."""
 
-    def __init__(self, subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...]) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...], critics: int) -> None:
+        self.subject, self.critics = subject, critics
         rows, like = len(leaves(x)[0]), leaves(x)[0]
         self.some = torch.linspace(0, rows - 1, min(rows, CHECKED)).round().long().to(like.device)
         generator = torch.Generator().manual_seed(0)
@@ -97,15 +98,11 @@ class _Check:
 
     def _sums(self, inputs: tuple[Tree, ...], weights: Tensor) -> Tensor:
         """Φᵀw of every critic, side by side over all parameters, shape (N, P)."""
-        parameters, sums = list(self.subject.parameters.values()), []
-        for value in self.subject.values(inputs):
-            for parameter in parameters:
-                parameter.grad = None
-            if value.requires_grad:
-                (value @ weights.to(value)).backward(retain_graph=True)
-            sums.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]))
-        for parameter in parameters:
-            parameter.grad = None
+        parameters, sums = self.subject.parameters.values(), []
+        for critic in range(self.critics):
+            found = backward(self.subject, self.subject.values(inputs)[critic] @ weights.to(self.subject.dtype))
+            pairs = zip(found, parameters, strict=True)
+            sums.append(torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs]))
         return torch.stack(sums).double()
 
     def passes(self, gram: Tensor, gram_next: Tensor) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seem.errors import InputError
 from seem.layer_rules import RULES
@@ -80,7 +81,10 @@ def _shares(watch: Watch, deltas: tuple[Tensor | None, ...]) -> dict[Key, Pair |
 def _joined(first: Pair | Tensor, second: Pair | Tensor) -> Pair | Tensor:
     """The share of a parameter that is used twice: further tokens of the same rows, or the sum of the gradients."""
     if isinstance(first, Pair) and isinstance(second, Pair):
-        return Pair(torch.cat((first.deltas, second.deltas), 1), torch.cat((first.inputs, second.inputs), 1))
+        # The same weights without a bias have no column of ones: zeros stand in for it.
+        width = max(first.inputs.shape[2], second.inputs.shape[2])
+        inputs = [functional.pad(part.inputs, (0, width - part.inputs.shape[2])) for part in (first, second)]
+        return Pair(torch.cat((first.deltas, second.deltas), 1), torch.cat(inputs, 1))
     return _plain(first) + _plain(second)
 
 

@@ -16,6 +16,7 @@ from seem.dynamics import check_discount, check_learning_rate
 from seem.enclosure import Enclosure, enclose
 from seem.errors import InputError
 from seem.heading import heading
+from seem.isolation import untouched
 from seem.leading import Leading, from_all_eigenvalues
 from seem.ntk import read_kernel
 from seem.raw_form import check_error, check_one_critic, check_rows_of
@@ -137,33 +138,34 @@ class Monitor:
         Raises:
             InputError: When the critic cannot be read, or the rows are impossible.
         """
-        begun = self.clock()
-        error, mask = check_rows_of(x, x_next, td_error, terminals, self.discount)
-        kernel = read_kernel(critic, x, x_next, dtype=torch.float64)
-        check_one_critic(kernel)
-        check_error(error, kernel)
-        gram, gram_next = (block[0, 0].to("cpu") for block in (kernel.blocks.gram, kernel.blocks.gram_next))
-        matrix = (mask[:, None] * gram_next - gram).double()
-        if not torch.isfinite(torch.stack((matrix.norm(), error.norm()))).all():
-            return None
-        step_size = 2 * self.lr / len(error)
-        rayleigh, growth = motion(matrix, error, step_size)
-        leading, bounds = self._leading(matrix, growing=growth > 1)
-        glance = Glance(
-            step=step,
-            rows=len(error),
-            step_size=step_size,
-            leading=leading,
-            bounds=bounds,
-            rayleigh=rayleigh,
-            growth=growth,
-            alignment=heading(kernel, error[None])[0][0],
-            td_norm=error.norm().item(),
-            seconds=0.0,
-        )
-        spent = self.clock() - begun
-        self.seconds, self.dearest = self.seconds + spent, max(self.dearest, spent)
-        return replace(glance, seconds=spent)
+        with untouched():
+            begun = self.clock()
+            error, mask = check_rows_of(x, x_next, td_error, terminals, self.discount)
+            kernel = read_kernel(critic, x, x_next, dtype=torch.float64)
+            check_one_critic(kernel)
+            check_error(error, kernel)
+            gram, gram_next = (block[0, 0].to("cpu") for block in (kernel.blocks.gram, kernel.blocks.gram_next))
+            matrix = (mask[:, None] * gram_next - gram).double()
+            if not torch.isfinite(torch.stack((matrix.norm(), error.norm()))).all():
+                return None
+            step_size = 2 * self.lr / len(error)
+            rayleigh, growth = motion(matrix, error, step_size)
+            leading, bounds = self._leading(matrix, growing=growth > 1)
+            glance = Glance(
+                step=step,
+                rows=len(error),
+                step_size=step_size,
+                leading=leading,
+                bounds=bounds,
+                rayleigh=rayleigh,
+                growth=growth,
+                alignment=heading(kernel, error[None])[0][0],
+                td_norm=error.norm().item(),
+                seconds=0.0,
+            )
+            spent = self.clock() - begun
+            self.seconds, self.dearest = self.seconds + spent, max(self.dearest, spent)
+            return replace(glance, seconds=spent)
 
     def _leading(self, matrix: Tensor, *, growing: bool) -> tuple[Leading | None, Enclosure | None]:
         bounds = self._attempt(matrix, growing=growing)

@@ -87,7 +87,7 @@ def gram_blocks(network: nn.Module, x: Tree, x_next: Tree) -> tuple[Float[Tensor
         [6.0, 4.0]
     """
     if isinstance(x, Tensor) and isinstance(x_next, Tensor) and has_closed_form(network):
-        with torch.inference_mode(False):
+        with untouched():
             features, following = KernelFeatures.of(network, x), KernelFeatures.of(network, x_next)
             return features.block(features), following.block(features)
     kernel = read_kernel(network, x, x_next)

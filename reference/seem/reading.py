@@ -5,25 +5,28 @@ r"""One reading, of anybody's critics: right or refused, and never harmful.
 (`seem.joint`), and every critic's own value stands beside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Complex
-from torch import Tensor, nn
+from torch import Tensor
 
 from seem.arrays import blocks_of_arrays
 from seem.batches import batch_of
 from seem.blocks import Look, look_at
 from seem.dynamics import Training, check_discount, column
+from seem.isolation import untouched
 from seem.joint import Backup, backup_weights, flat, next_growth
 from seem.leading import Leading, leading_eigenvalue
 from seem.margins import DiscountMargin, discount_margin, largest_step
 from seem.spectrum import CriticReading, describe, eigenvalues, gains, motion
 from seem.trees import Outputs
 
+Critics = Any
+"""One module, a sequence of modules, or None for arrays."""
 OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
 NO_ERROR = "there is no TD error: give rewards, targets or td_error"
 
@@ -196,13 +199,13 @@ class Parts:
 
 
 def read(
-    critics: nn.Module | Sequence[nn.Module] | None,
+    critics: Critics,
     batch: Any,
     *,
     training: Training,
-    policy: Callable[[Any], Any] | nn.Module | None = None,
+    policy: Any = None,
     next_actions: Any = None,
-    target_critics: nn.Module | Sequence[nn.Module] | None = None,
+    target_critics: Critics = None,
     backup: Backup = "min",
     outputs: Outputs = None,
     step: int = 0,
@@ -240,20 +243,21 @@ def read(
         >>> round(reading.leading, 6), round(reading.growth, 6), round(reading.critical_discount, 6)
         (1.97, 2.97, 0.333333)
     """
-    if critics is None:
-        look = blocks_of_arrays(batch, training)
-    else:
-        look = look_at(
-            critics,
-            batch_of(batch, next_actions),
-            training,
-            policy=policy,
-            target_critics=target_critics,
-            backup=backup,
-            outputs=outputs,
-            dtype=dtype,
-        )
-    return reading_of(look, training, backup=backup, step=step)
+    with untouched():
+        if critics is None:
+            look = blocks_of_arrays(batch, training)
+        else:
+            look = look_at(
+                critics,
+                batch_of(batch, next_actions),
+                training,
+                policy=policy,
+                target_critics=target_critics,
+                backup=backup,
+                outputs=outputs,
+                dtype=dtype,
+            )
+        return reading_of(look, training, backup=backup, step=step)
 
 
 def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> Reading:

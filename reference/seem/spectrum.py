@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seem.dynamics import check_learning_rate
 from seem.heading import heading
+from seem.isolation import untouched
 from seem.ntk import read_kernel
 from seem.raw_form import check_error, check_one_critic, check_rows_of
 from seem.trees import Tree
@@ -205,24 +206,27 @@ def take_reading(
         >>> round(reading.leading, 6), round(reading.growth, 6)
         (1.97, 2.97)
     """
-    check_learning_rate(lr)
-    error, mask = check_rows_of(x, x_next, td_error, terminals, discount)
-    kernel = read_kernel(critic, x, x_next, dtype=dtype)
-    check_one_critic(kernel)
-    check_error(error, kernel)
-    gram, gram_next = (block[0, 0].to("cpu", torch.float64) for block in (kernel.blocks.gram, kernel.blocks.gram_next))
-    cosine, norm = heading(kernel, error[None])
-    return describe(
-        mask[:, None] * gram_next - gram,
-        gram,
-        error,
-        step_size=2 * lr / len(error),
-        values=kernel.values[0],
-        alignment=cosine[0],
-        parameter_norm=norm[0],
-        step=step,
-        index=index,
-    )
+    with untouched():
+        check_learning_rate(lr)
+        error, mask = check_rows_of(x, x_next, td_error, terminals, discount)
+        kernel = read_kernel(critic, x, x_next, dtype=dtype)
+        check_one_critic(kernel)
+        check_error(error, kernel)
+        gram, gram_next = (
+            block[0, 0].to("cpu", torch.float64) for block in (kernel.blocks.gram, kernel.blocks.gram_next)
+        )
+        cosine, norm = heading(kernel, error[None])
+        return describe(
+            mask[:, None] * gram_next - gram,
+            gram,
+            error,
+            step_size=2 * lr / len(error),
+            values=kernel.values[0],
+            alignment=cosine[0],
+            parameter_norm=norm[0],
+            step=step,
+            index=index,
+        )
 
 
 def describe(
