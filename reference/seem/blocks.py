@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Look:
     rows: int
     gram: Float[Tensor, "N N M M"]
     gram_next: Float[Tensor, "N N M M"]
-    values: Float[Tensor, "N M"]
+    values: Float[Tensor, "N values"]
     values_next: Float[Tensor, "N M"]
     error: Float[Tensor, "N M"] | None
     terminals: Float[Tensor, " M"]
@@ -62,18 +62,18 @@ class Look:
 
 
 def look_at(
-    critics: nn.Module | Sequence[nn.Module],
+    critics: Any,
     batch: Batch,
     training: Training,
     *,
-    policy: Callable[[Any], Any] | nn.Module | None,
-    target_critics: nn.Module | Sequence[nn.Module] | None,
+    policy: Any,
+    target_critics: Any,
     backup: Any,
     outputs: Outputs,
     dtype: torch.dtype | None,
 ) -> Look:
     """Look at modules; the arguments are those of `seem.read`."""
-    modules = [critics] if isinstance(critics, nn.Module) else list(critics)
+    modules = list(critics) if isinstance(critics, (list, tuple, nn.ModuleList)) else [critics]
     if not modules:
         raise InputError("there is no critic: pass a module, or several")
     check_modules(modules)
@@ -177,11 +177,9 @@ def _as(observations: Tree, like: Tensor) -> Tree:
     )
 
 
-def _target_values(
-    targets: nn.Module | Sequence[nn.Module], kernel: Kernel, x_next: Tree, outputs: Outputs, dtype: torch.dtype | None
-) -> Tensor:
+def _target_values(targets: Any, kernel: Kernel, x_next: Tree, outputs: Outputs, dtype: torch.dtype | None) -> Tensor:
     """Q̄(X*) of the target critics, by copies; they may be frozen."""
-    modules = [targets] if isinstance(targets, nn.Module) else list(targets)
+    modules = list(targets) if isinstance(targets, (list, tuple, nn.ModuleList)) else [targets]
     with untouched(), torch.no_grad():
         copies = private_copy(modules, kernel.subject.dtype if dtype else None, kernel.subject.device)
         made = Subject(

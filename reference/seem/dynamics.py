@@ -11,7 +11,7 @@ Source: derived (theory/td_iteration.py).
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,10 @@ from torch import Tensor
 
 from seem.errors import InputError
 
-Targets = Literal["copied", "frozen"] | float
+Targets = str | float
+"""\"copied\", \"frozen\" or a rate τ."""
+Numbers = Any
+"""One number, or one a row: a float, a tensor, an array or a list."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,11 @@ class Training:
         2.34375e-06
     """
 
-    discount: float | Tensor
+    discount: Numbers
     lr: float | None = None
     optimizer: torch.optim.Optimizer | None = None
     loss_scale: float = 1.0
-    row_weights: Tensor | None = None
+    row_weights: Numbers = None
     huber_knee: float | None = None
     targets: Targets = "copied"
 
@@ -120,7 +123,7 @@ class Training:
         )
 
 
-def check_discount(discount: float | Tensor) -> None:
+def check_discount(discount: Numbers) -> None:
     """Refuse a γ outside [0, 1].
 
     Raises:

@@ -80,7 +80,8 @@ def jacobian(subject: Subject, arguments: tuple[Tree, ...], names: Sequence[str]
 def backward(subject: Subject, value: Tensor) -> list[Tensor | None]:
     """Derivatives of one number by every parameter, None where it does not depend on one.
 
-    By a backward pass, not ``torch.autograd.grad``, which re-entrant checkpointing refuses; a graph serves one pass only.
+    By a backward pass, not ``torch.autograd.grad``, which re-entrant checkpointing refuses; a graph serves one
+    pass only.
     """
     parameters = list(subject.parameters.values())
     for parameter in parameters:

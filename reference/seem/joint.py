@@ -11,7 +11,6 @@ Source: derived (theory/twin_min.py for two critics without shared parameters).
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,8 @@ from torch import Tensor
 
 from seem.dynamics import Training
 
-Backup = Literal["min", "mean"] | Callable[[Tensor], Tensor]
+Backup = str | Callable[[Tensor], Tensor]
+"""\"min\", \"mean\", or a function of the values (N, M) to (M,)."""
 
 
 def flat(blocks: Tensor) -> Tensor:

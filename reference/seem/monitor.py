@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from seem.dynamics import check_discount, check_learning_rate
+from seem.dynamics import Numbers, check_discount, check_learning_rate
 from seem.enclosure import Enclosure, enclose
 from seem.errors import InputError
 from seem.heading import heading
@@ -98,7 +98,7 @@ class Monitor:
     def __init__(
         self,
         *,
-        discount: float | Tensor,
+        discount: Numbers,
         lr: float,
         share: float = 0.05,
         dense_share: float = 0.01,

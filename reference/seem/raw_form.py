@@ -3,14 +3,14 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.dynamics import check_discount, check_entries, check_terminals, column
+from seem.dynamics import Numbers, check_discount, check_entries, check_terminals, column
 from seem.errors import InputError
 from seem.ntk import Kernel
 from seem.trees import Tree, leaves
 
 
 def check_rows_of(
-    x: Tree, x_next: Tree, td_error: Tensor, terminals: Tensor, discount: float | Tensor
+    x: Tree, x_next: Tree, td_error: Tensor, terminals: Tensor, discount: Numbers
 ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
     """Validate the raw form, before anything is evaluated.
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from seem.dynamics import check_learning_rate
+from seem.dynamics import Numbers, check_learning_rate
 from seem.heading import heading
 from seem.isolation import untouched
 from seem.ntk import read_kernel
@@ -169,7 +169,7 @@ def take_reading(
     td_error: Tensor,
     terminals: Tensor,
     *,
-    discount: float | Tensor,
+    discount: Numbers,
     lr: float,
     step: int = 0,
     index: int = 0,

@@ -7,6 +7,7 @@ random generators of the originals stay as they are, also when it raises or is i
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ FAILURES = (
 FSDP = {"FullyShardedDataParallel", "FSDPModule"}
 
 
-def check_modules(modules: Sequence[nn.Module]) -> None:
+def check_modules(modules: Sequence[Any]) -> None:
     """Refuse modules that no reading is of.
 
     Raises:

@@ -20,7 +20,8 @@ PACKAGE = str(Path(seem.__file__).parent)
 
 def everything(kind, optimiser, marks):
     """All bits of a training: parameters, buffers, gradients, modes, hooks, optimiser, generators."""
-    state = [torch.get_rng_state(), torch.tensor(random.getstate()[1]), torch.from_numpy(np.random.get_state()[1].astype(np.int64))]  # fmt: skip # noqa: NPY002
+    arrays = np.random.get_state()[1].astype(np.int64)  # noqa: NPY002 - the global generator is what is checked
+    state = [torch.get_rng_state(), torch.tensor(random.getstate()[1]), torch.from_numpy(arrays)]
     for module in kind.modules:
         state += [tensor.detach().clone() for tensor in module.state_dict().values()]
         state += [p.grad.clone() for p in module.parameters() if p.grad is not None]
