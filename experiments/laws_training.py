@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
+from seem.heading import alignment
 from seem.networks import Critic, MLPConfig, parameter_list
 from seem.ntk import gram_blocks
-from seem.heading import alignment
 from seem.spectrum import eigenvalues, seem_matrix
 
 OVERFLOW = 1e60

@@ -56,7 +56,11 @@ def blocks_of_arrays(given: Any, training: Training) -> Look:
         terminals = column(tensors(given["terminals"], "terminals"), rows, "terminals")
         check_entries(terminals, "terminals")
         check_terminals(terminals)
+    reasons: dict[str, str] = {}
     outside = "the parameters are not here: the blocks came as arrays"
+    reasons |= dict.fromkeys(("alignment", "parameter_norm"), outside)
+    if values is None:
+        reasons |= dict.fromkeys(("mean_abs_q", "max_abs_q"), "values were not given")
     return Look(
         rows=rows,
         gram=gram,
@@ -71,8 +75,7 @@ def blocks_of_arrays(given: Any, training: Training) -> Look:
         dtype="float64",
         way="arrays",
         successors="arrays",
-        reasons=dict.fromkeys(("alignment", "parameter_norm"), outside)
-        | ({} if values is not None else dict.fromkeys(("mean_abs_q", "max_abs_q"), "values were not given")),
+        reasons=reasons,
         notes=(),
     )
 

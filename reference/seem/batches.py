@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,8 +143,8 @@ def _named(given: Any) -> dict[str, Any]:
         return dict(zip(ORDER, given, strict=False))
 
     def look(name: str) -> Any:
-        if isinstance(given, Mapping) or (hasattr(given, "keys") and hasattr(given, "__getitem__")):
-            return given[name] if name in given.keys() else None  # noqa: SIM118 - a TensorDict is no mapping
+        if hasattr(given, "keys"):  # a TensorDict is no mapping
+            return given[name] if name in cast(Any, given).keys() else None
         value = getattr(given, name, None)
         return None if callable(value) else value
 

@@ -186,5 +186,5 @@ def check_terminals(terminals: Iterable[float] | Tensor) -> None:
     values = torch.as_tensor(terminals).flatten()
     wrong = ((values != 0) & (values != 1)).nonzero()
     if len(wrong):
-        row = wrong[0, 0].item()
+        row = int(wrong[0, 0])
         raise InputError(f"terminals[{row}] is {values[row].item():g}: pass 1 on true terminals and 0 elsewhere")

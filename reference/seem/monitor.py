@@ -19,8 +19,8 @@ from seem.heading import heading
 from seem.isolation import untouched
 from seem.leading import Leading, from_all_eigenvalues
 from seem.ntk import read_kernel
+from seem.rates import motion
 from seem.raw_form import check_error, check_one_critic, check_rows_of
-from seem.spectrum import motion
 from seem.trees import Tree
 
 LONGEST_PAUSE = 7

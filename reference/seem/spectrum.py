@@ -15,6 +15,7 @@ from seem.dynamics import Numbers, check_learning_rate
 from seem.heading import heading
 from seem.isolation import untouched
 from seem.ntk import read_kernel
+from seem.rates import gains, motion, reciprocal_condition, semi_gradient_norm
 from seem.raw_form import check_error, check_one_critic, check_rows_of
 from seem.trees import Tree
 
@@ -281,47 +282,11 @@ def describe(
         excitation_gain=excitation,
         overshoot_gain=overshoot,
         alignment=alignment,
-        reciprocal_condition=_reciprocal_condition(spectrum),
-        gradient_norm=_semi_gradient_norm(gram, error),
+        reciprocal_condition=reciprocal_condition(spectrum),
+        gradient_norm=semi_gradient_norm(gram, error),
         kernel_norm=gram.norm().item(),
         td_norm=error.norm().item(),
         mean_abs_q=values.abs().mean().item(),
         max_abs_q=values.abs().max().item(),
         parameter_norm=parameter_norm,
     )
-
-
-def gains(spectrum: Complex[Tensor, " M"], step_size: float) -> tuple[float, float]:
-    """Largest |1 + ηλ| over Re λ > 0 and over Re λ ≤ 0; 1 where there is none."""
-    gains = (1 + step_size * spectrum).abs()
-    excited = spectrum.real > 0
-    excitation = gains[excited].amax().item() if excited.any() else 1.0
-    overshoot = gains[~excited].amax().item() if not excited.all() else 1.0
-    return excitation, overshoot
-
-
-def motion(matrix: Float[Tensor, "M M"], error: Float[Tensor, " M"], step_size: float) -> tuple[float, float]:
-    """Where the TD error is heading: uᵀAu/uᵀu and ‖(I + ηA)u‖/‖u‖; 0 and 0 without an error.
-
-    Args:
-        matrix: A, shape (M, M), float64.
-        error: u, shape (M,), float64.
-        step_size: η of the sum loss.
-
-    Returns:
-        The Rayleigh quotient of u and the growth of its norm that the next step should bring.
-    """
-    direction = error / error.norm().clamp_min(torch.finfo(torch.float64).tiny)
-    pushed = matrix @ direction
-    return (direction @ pushed).item(), (direction + step_size * pushed).norm().item()
-
-
-def _semi_gradient_norm(gram: Float[Tensor, "M M"], error: Float[Tensor, " M"]) -> float:
-    size = error.norm()
-    direction = error / size.clamp_min(torch.finfo(torch.float64).tiny)  # uᵀGu may overflow where ‖Φᵀu‖ does not
-    return (size * (direction @ gram @ direction).clamp_min(0).sqrt()).item()
-
-
-def _reciprocal_condition(spectrum: Complex[Tensor, " M"]) -> float:
-    sizes = spectrum.abs()
-    return (sizes.min() / sizes.max()).item() if sizes.max() > 0 else 0.0
