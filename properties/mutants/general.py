@@ -23,7 +23,7 @@ from rich.table import Table
 from properties.mutants.catalogue import PACKAGE, REPOSITORY
 from seem.errors import InputError, run_command
 
-CORE = ("ntk", "factors", "features", "spectrum", "growth", "forecast")
+CORE = ("ntk", "factors", "features", "spectrum", "rates", "growth", "forecast")
 """Modules and packages of `seem` that are mutated."""
 SCORE = 0.95
 SURVIVORS = Path(__file__).with_name("survivors.toml")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ def _named(given: Any) -> dict[str, Any]:
 
     def look(name: str) -> Any:
         if hasattr(given, "keys"):  # a TensorDict is no mapping
-            return given[name] if name in cast(Any, given).keys() else None
+            return given[name] if name in given.keys() else None  # type: ignore[index] # noqa: SIM118
         value = getattr(given, name, None)
         return None if callable(value) else value
 

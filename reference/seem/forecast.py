@@ -116,6 +116,8 @@ def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str |
         return refuse(step, f"the law of a finite crash step is of plain gradient descent ({reason})")
     plain = _plain(readings)
     latest = [history[-1] for history in plain if history and history[-1].step == step]
+    if not latest:
+        return refuse(step, "the readings have no TD error: give rewards, targets or td_error when they are taken")
     fastest = max(latest, key=lambda reading: reading.leading)
     stiffest = max(latest, key=lambda reading: reading.overshoot_gain)
     law = SGDLaw(depth)

@@ -21,6 +21,7 @@ from seem.leading import Leading, from_all_eigenvalues
 from seem.ntk import read_kernel
 from seem.rates import motion
 from seem.raw_form import check_error, check_one_critic, check_rows_of
+from seem.spectrum import seem_matrix
 from seem.trees import Tree
 
 LONGEST_PAUSE = 7
@@ -140,12 +141,12 @@ class Monitor:
         """
         with untouched():
             begun = self.clock()
-            error, mask = check_rows_of(x, x_next, td_error, terminals, self.discount)
+            error, discounts, ends = check_rows_of(x, x_next, td_error, terminals, self.discount)
             kernel = read_kernel(critic, x, x_next, dtype=torch.float64)
             check_one_critic(kernel)
             check_error(error, kernel)
             gram, gram_next = (block[0, 0].to("cpu") for block in (kernel.blocks.gram, kernel.blocks.gram_next))
-            matrix = (mask[:, None] * gram_next - gram).double()
+            matrix = seem_matrix(gram.double(), gram_next.double(), discounts, ends)
             if not torch.isfinite(torch.stack((matrix.norm(), error.norm()))).all():
                 return None
             step_size = 2 * self.lr / len(error)

@@ -11,11 +11,11 @@ from seem.trees import Tree, leaves
 
 def check_rows_of(
     x: Tree, x_next: Tree, td_error: Tensor, terminals: Tensor, discount: Numbers
-) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"], Float[Tensor, " M"]]:
     """Validate the raw form, before anything is evaluated.
 
     Returns:
-        u and γ(1 - d), both of shape (M,), float64, on the CPU.
+        u, γ and d, all of shape (M,), float64, on the CPU.
 
     Raises:
         InputError: Naming what is impossible and where.
@@ -32,7 +32,7 @@ def check_rows_of(
     ends = column(terminals, rows, "terminals")
     check_entries(ends, "terminals")
     check_terminals(ends)
-    return column(td_error, rows, "td_error"), column(discount, rows, "discount") * (1 - ends)
+    return column(td_error, rows, "td_error"), column(discount, rows, "discount"), ends
 
 
 def check_one_critic(kernel: Kernel) -> None:

@@ -111,7 +111,9 @@ def seem_matrix(
         >>> seem_matrix(one, 3 * one, 0.5, torch.ones(1)).item()
         -1.0
     """
-    return (discount * (1 - terminals))[:, None] * gram_next - gram
+    if isinstance(discount, Tensor):
+        discount = discount.reshape(-1, 1)
+    return discount * (1 - terminals)[:, None] * gram_next - gram
 
 
 def twin_seem_matrix(
@@ -209,7 +211,7 @@ def take_reading(
     """
     with untouched():
         check_learning_rate(lr)
-        error, mask = check_rows_of(x, x_next, td_error, terminals, discount)
+        error, discounts, ends = check_rows_of(x, x_next, td_error, terminals, discount)
         kernel = read_kernel(critic, x, x_next, dtype=dtype)
         check_one_critic(kernel)
         check_error(error, kernel)
@@ -218,7 +220,7 @@ def take_reading(
         )
         cosine, norm = heading(kernel, error[None])
         return describe(
-            mask[:, None] * gram_next - gram,
+            seem_matrix(gram, gram_next, discounts, ends),
             gram,
             error,
             step_size=2 * lr / len(error),
