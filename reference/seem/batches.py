@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.dynamics import check_entries, check_terminals, column
+from seem.dynamics import check_entries, check_successors, check_terminals, column
 from seem.errors import InputError
 from seem.trees import Tree, leaves, map_tree
 
@@ -116,7 +116,7 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
         for part in leaves(trees.get(name)):
             if part.ndim == 0 or len(part) != rows:
                 raise InputError(f"{name} has shape {tuple(part.shape)}, but there are {rows} rows")
-            check_entries(part, name)
+            (check_successors if name in ("next_actions", "x_next") else check_entries)(part, name)
     columns = {name: _column(trees.get(name), rows, name) for name in ("rewards", "terminals", "discounts", "targets")}
     if columns["terminals"] is not None:
         check_terminals(columns["terminals"])

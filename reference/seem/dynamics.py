@@ -163,6 +163,16 @@ def check_entries(values: Tensor, name: str) -> None:
         raise InputError(f"{name}{f'[{place}]' if place else ''} is {value}: repair or leave out that row")
 
 
+def check_successors(values: Tensor, name: str) -> None:
+    """Refuse single rows of X* that are not finite; where none is finite the policy has diverged, which is a result.
+
+    Raises:
+        InputError: As `check_entries` does.
+    """
+    if values.is_floating_point() and values.flatten(1).isfinite().all(1).any():
+        check_entries(values, name)
+
+
 def column(values: object, rows: int, name: str) -> Float[Tensor, " M"]:
     """One float64 number a row, from (M,), (M, 1) or a scalar.
 

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.dynamics import Numbers, check_discount, check_entries, check_terminals, column
+from seem.dynamics import Numbers, check_discount, check_entries, check_successors, check_terminals, column
 from seem.errors import InputError
 from seem.ntk import Kernel
 from seem.trees import Tree, leaves
@@ -28,7 +28,7 @@ def check_rows_of(
         for part in leaves(tree):
             if part.ndim == 0 or len(part) != rows:
                 raise InputError(f"{name} has shape {tuple(part.shape)}, but td_error has {rows} rows")
-            check_entries(part, name)
+            (check_entries if name == "x" else check_successors)(part, name)
     ends = column(terminals, rows, "terminals")
     check_entries(ends, "terminals")
     check_terminals(ends)

@@ -356,6 +356,15 @@ def test_a_diverged_critic_is_a_result():
     assert "blown up" in forecast([reading], depth=2, dtype="float32", step=0).reason
 
 
+def test_a_diverged_policy_is_a_result():
+    critic, batch = drawn()
+    reading = read(critic, batch | {"next_actions": torch.full((M, 3), torch.nan)}, training=TRAINING)
+    assert reading.leading is None
+    raw = SHAPES["raw"](batch)
+    nowhere = tuple(part * torch.nan for part in raw["x_next"])
+    assert take_reading(critic, raw["x"], nowhere, torch.ones(M), torch.zeros(M), discount=0.9, lr=0.1) is None
+
+
 def test_a_compiled_critic_is_read_as_what_it_is():
     critic, batch = drawn()
     compiled = torch.compile(critic, backend="eager")

@@ -134,6 +134,11 @@ BATCHES = {
     "no actions": ((drawn()[0], {k: v for k, v in drawn()[1].items() if k != "actions"}), "no actions"),
     "no policy": ((drawn()[0], {k: v for k, v in drawn()[1].items() if k != "next_actions"}), "pass policy"),
     "a NaN in one error": ((nn.Linear(8, 1), ROWS | {"td_error": torch.tensor([1.0] * 7 + [math.nan])}), "row 7"),
+    "a NaN in one next action": (changed("next_actions", (1, 2), math.nan), r"next_actions\[1, 2\] is nan"),
+    "a NaN in one row of X*": (
+        (nn.Linear(8, 1), ROWS | {"x_next": torch.eye(8).index_fill(0, torch.tensor([4]), math.nan)}),
+        r"x_next\[4, 0\] is nan",
+    ),
     "words": ((drawn()[0], drawn()[1] | {"rewards": ["a"] * 24}), "rewards"),
     "a discount of a row": ((drawn()[0], drawn()[1] | {"discounts": torch.full((24,), 1.5)}), r"1\.5 in row 0"),
 }

@@ -19,17 +19,23 @@ def test_readme_example(capsys):
             return self.layers(torch.cat((states, actions), dim=1))
 
     generator = torch.Generator().manual_seed(0)
-    states, next_states = torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
+    states, next_states = torch.randn(2, 6, 3, generator=generator)
     names = {
-        "critic": Own().double(),
-        "states": states,
-        "next_states": next_states,
-        "actions": torch.tanh(states[:, :2]),
-        "policy": lambda observations: torch.tanh(observations[:, :2]),
-        "td_target": torch.ones(6, dtype=torch.float64),
-        "terminals": torch.zeros(6, dtype=torch.float64),
+        "critic": Own(),
+        "twin": Own(),
+        "batch": {
+            "observations": states,
+            "actions": torch.tanh(states[:, :2]),
+            "rewards": torch.ones(6, 1),
+            "next_observations": next_states,
+            "dones": torch.zeros(6, 1, dtype=torch.bool),
+        },
+        "policy": nn.Sequential(nn.Linear(3, 2), nn.Tanh()),
     }
     block = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(block[1], names)  # noqa: S102 - the example is this repository's own text
-    assert len([float(number) for number in capsys.readouterr().out.split()]) == 3
+    leading, growth, critical = capsys.readouterr().out.split()
+    assert float(growth) > 0
+    assert float(leading) == names["reading"].leading
+    assert critical == "None" or 0 < float(critical) <= 1
     assert names["reading"].rows == 6
