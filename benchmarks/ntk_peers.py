@@ -1,5 +1,7 @@
 """Other ways to the SEEM matrix, as a user would write them."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -49,3 +51,20 @@ def by_torch_func(network: nn.Module, x: Tensor, x_next: Tensor, discount: float
 
     phi, phi_next = gradients(x), gradients(x_next)
     return (discount * phi_next - phi) @ phi.T
+
+
+def blocks_by_torch_func(
+    network: nn.Module, x: tuple[Tensor, ...], x_next: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """G(X, X) and G(X*, X) of a module of any arguments, by vmap(grad) and one product each."""
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+
+    def value(parameters: dict[str, Tensor], row: tuple[Tensor, ...]) -> Tensor:
+        return torch.func.functional_call(network, parameters, tuple(part[None] for part in row)).squeeze()
+
+    per_sample = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # attention has no batching rule of its own
+        taken = [per_sample(parameters, rows).values() for rows in (x, x_next)]
+    phi, phi_next = (torch.cat([g.flatten(1) for g in gradients], 1) for gradients in taken)
+    return phi @ phi.T, phi_next @ phi.T

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import bench_foreign
 import bench_gram
 import bench_reading
 import bench_training
@@ -57,6 +58,14 @@ def reading(rounds: int) -> Iterator[Row]:
     yield bench_reading.large(16_384)
 
 
+def foreign(rounds: int) -> Iterator[Row]:
+    """Critics that are not this package's."""
+    for rows in (128, 512):
+        yield from bench_foreign.measure("twins", rows, rounds)
+    for kind in ("conv", "transformer"):
+        yield from bench_foreign.measure(kind, 128, rounds)
+
+
 def training(rounds: int) -> Iterator[Row]:
     """TD3."""
     yield from bench_training.measure(rounds)
@@ -76,7 +85,7 @@ def growth(rounds: int) -> Iterator[Row]:
 
 
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
-    function.__name__: function for function in (gram, reading, training, monitor, growth)
+    function.__name__: function for function in (gram, reading, foreign, training, monitor, growth)
 }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import bench_foreign
 import bench_training
 import pytest
 import run
@@ -100,3 +101,9 @@ def test_other_groups_stay_when_one_is_recorded(tmp_path, monkeypatch, capsys):
 def test_an_unknown_group_is_refused():
     with pytest.raises(InputError, match="choose among"):
         run.main(run.Options(groups=("speed",)))
+
+
+@pytest.mark.parametrize("kind", ["twins", "conv", "transformer"])
+def test_blocks_of_foreign_critics_are_those_of_torch_func_and_layerwise(kind):
+    for row in bench_foreign.measure(kind, 5, rounds=1):
+        assert "layerwise" in row.note
