@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from properties.strategies.scales import discounts
 from seem.errors import InputError
@@ -21,7 +22,7 @@ from seem.ntk import Inputs
 
 VARIABLE = "SEEM_CRITIC"
 Factory = Callable[[], tuple[nn.Module, Inputs]]
-REMEDY = "return (module, rows), rows being a floating tensor (N, inputs) or a tuple of them, one an argument"
+REMEDY = "return (module, rows), rows being a tensor of numbers (N, ...) or a tuple of them, one an argument"
 
 
 @dataclass(frozen=True)
@@ -73,29 +74,38 @@ class Subject:
             made = self.factory()
             _check_pair(self.name, made)
             # A factory may return one trained module again and again: it is never changed.
-            module = copy.deepcopy(made[0]).to("cpu", self.dtype)
-        rows = made[1]
-        convert = [part.detach().to("cpu", self.dtype) for part in (rows if isinstance(rows, tuple) else (rows,))]
-        return module, tuple(convert) if isinstance(rows, tuple) else convert[0]
+            module, rows = copy.deepcopy(made[0]), made[1]
+            if any(is_lazy(parameter) for parameter in module.parameters()):
+                with torch.no_grad():  # a lazy module gets its shapes from its first rows
+                    module(*rows) if isinstance(rows, tuple) else module(rows)
+            module = module.to("cpu", self.dtype)
+        return module, each_part(self._converted, rows)
+
+    def _converted(self, part: Tensor) -> Tensor:
+        return part.detach().to("cpu", self.dtype if part.is_floating_point() else None)
 
     def trial(self, draw: Draw) -> "Trial":
         """The critic and inputs of one example."""
         module, rows = self.build(draw.seed)
         generator = torch.Generator().manual_seed(draw.seed)
 
-        def normal() -> Inputs:
-            parts = tuple(
-                torch.randn(draw.rows, *part.shape[1:], generator=generator, dtype=torch.float64).to(self.dtype)
-                for part in (rows if isinstance(rows, tuple) else (rows,))
-            )
-            return parts if isinstance(rows, tuple) else parts[0]
+        def normal(part: Tensor) -> Tensor:
+            shape = (draw.rows, *part.shape[1:])
+            if (
+                not part.is_floating_point()
+            ):  # actions, tokens or pixels: only the factory's own values are known to fit
+                return part.flatten()[torch.randint(part.numel(), shape, generator=generator)]
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
 
-        return Trial(draw, module, normal(), normal(), generator)
+        return Trial(draw, module, each_part(normal, rows), each_part(normal, rows), generator)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One example: a critic, standard normal inputs, and the generator for whatever else it needs."""
+    """One example: a critic, inputs, and the generator for whatever else it needs.
+
+    Inputs are standard normal; whole numbers are drawn from those of the factory's rows.
+    """
 
     draw: Draw
     module: nn.Module
@@ -200,11 +210,17 @@ def _check_pair(name: str, made: object) -> None:
         raise InputError(f"{VARIABLE}={name}: the factory returned {got}: {REMEDY}")
     module, rows = made
     parts = rows if isinstance(rows, tuple) else (rows,)
-    tensors = [part for part in parts if isinstance(part, Tensor) and part.is_floating_point() and part.ndim >= 2]
+    tensors = [part for part in parts if isinstance(part, Tensor) and _are_rows(part)]
     if not parts or len(tensors) != len(parts) or len({len(part) for part in tensors}) != 1 or not len(tensors[0]):
         raise InputError(f"{VARIABLE}={name}: the factory's rows are not rows of numbers: {REMEDY}")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InputError(f"{VARIABLE}={name}: the module has no trainable parameter: return the critic itself")
+
+
+def _are_rows(part: Tensor) -> bool:
+    """Rows of numbers; of whole numbers also one a row, as discrete actions are."""
+    whole = not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
+    return part.ndim >= 1 if whole else part.is_floating_point() and part.ndim >= 2
 
 
 def _named(error: BaseException) -> str:

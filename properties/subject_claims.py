@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from properties.oracles import gradient_rows, gram_by_loop
 from properties.subject import Trial, each_part
 from properties.subject_traits import Traits, coupling
+from seem.dynamics import Training
 from seem.ntk import Inputs, evaluate, gram_blocks
+from seem.reading import read
 from seem.spectrum import eigenvalues, seem_matrix
 
 
@@ -67,10 +69,18 @@ def kernel_is_symmetric_and_positive(trial: Trial, traits: Traits) -> None:
 
 
 def reading_leaves_the_critic_alone(trial: Trial, traits: Traits) -> None:
-    """Reading the kernel moves no parameter or buffer, and puts no other object in a parameter's place."""
+    """A whole reading moves no parameter, buffer or flag, and puts no other object in a parameter's place."""
     before = dict(trial.module.named_parameters(remove_duplicate=False))
     values = {name: value.clone() for name, value in trial.module.state_dict().items()}
+    trained = [parameter.requires_grad for parameter in trial.module.parameters()]
+    modes, drawn = [module.training for module in trial.module.modules()], torch.get_rng_state()
+    rows = {"x": trial.x, "x_next": trial.x_next, "td_error": torch.ones(trial.draw.rows)}
+    read(trial.module, rows, training=Training(discount=trial.draw.discount, lr=1e-3))
     gram_blocks(trial.module, trial.x, trial.x_next)
+    assert [parameter.requires_grad for parameter in trial.module.parameters()] == trained, "reading thaws or freezes"
+    assert all(parameter.grad is None for parameter in trial.module.parameters()), "reading leaves gradients behind"
+    assert [module.training for module in trial.module.modules()] == modes, "reading changes a mode"
+    assert torch.equal(torch.get_rng_state(), drawn), "reading draws from torch's generator"
     after = dict(trial.module.named_parameters(remove_duplicate=False))
     changed = [name for name in before if after.get(name) is not before[name]]
     changed += [name for name, value in trial.module.state_dict().items() if not torch.equal(value, values[name])]
@@ -129,8 +139,10 @@ def kernel_has_its_degree(trial: Trial, traits: Traits) -> None:
 
 def euler_identity(trial: Trial, traits: Traits) -> None:
     """Σ e_p ⟨θ_p, ∂f/∂θ_p⟩ = d f."""
-    gradients, products, terms = gradient_rows(trial.module, trial.x), 0.0, 0.0
-    for name, parameter in trial.module.named_parameters():
+    # The identity is over all parameters, the frozen ones too.
+    module = copy.deepcopy(trial.module).requires_grad_(True)
+    gradients, products, terms = gradient_rows(module, trial.x), 0.0, 0.0
+    for name, parameter in module.named_parameters():
         if name in gradients:
             product = traits.degrees.exponents[name] * gradients[name] * parameter.detach().flatten()
             products, terms = products + product.sum(1), terms + product.abs().sum(1)
@@ -232,14 +244,14 @@ def _has_no_kernel_degree(traits: Traits) -> str | None:
 
 def _is_not_bounded(traits: Traits) -> str | None:
     degrees = traits.degrees
-    if reason := traits.no_kernel or degrees.why_no_growth:
+    if reason := traits.no_kernel or traits.whole or degrees.why_no_growth:
         return reason
     return None if degrees.growth == 0 else "no normalisation of rows and no bounded unit bounds it"
 
 
 def _is_not_growing(traits: Traits) -> str | None:
     degrees = traits.degrees
-    if reason := traits.no_kernel or degrees.why_no_growth:
+    if reason := traits.no_kernel or traits.whole or degrees.why_no_growth:
         return reason
     if degrees.smooth or degrees.standardises:
         return f"it has {'a normalisation of rows' if degrees.standardises else degrees.smooth}"

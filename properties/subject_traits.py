@@ -18,11 +18,13 @@ class Traits:
     Attributes:
         degrees: Degrees in parameters and inputs.
         no_kernel: Why there is no kernel, or None.
+        whole: Why its inputs lie on no ray, or None.
         coarse: Why rounding hides what is of second order, or None.
     """
 
     degrees: Degrees
     no_kernel: str | None
+    whole: str | None
     coarse: str | None
 
 
@@ -33,7 +35,9 @@ def read_traits(subject: Subject) -> Traits:
     coupled = next((reason for draw in PROBES if (reason := coupling(subject.trial(draw)))), None)
     coarse = None if trial.dtype == torch.float64 else f"it computes in {trial.dtype} only"
     no_kernel = "no row has a gradient of its own, see above" if coupled else _no_kernel(trial)
-    return Traits(degrees, no_kernel, coarse)
+    parts = trial.x if isinstance(trial.x, tuple) else (trial.x,)
+    whole = None if all(part.is_floating_point() for part in parts) else "some of its inputs are whole numbers"
+    return Traits(degrees, no_kernel, whole, coarse)
 
 
 def coupling(trial: Trial) -> str | None:
@@ -44,7 +48,7 @@ def coupling(trial: Trial) -> str | None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         # Random numbers inside the module, as dropout's, come from torch's own generator.
         torch.manual_seed(trial.draw.seed)
-        others = each_part(lambda part: torch.cat((part[:1], 3 * trial.random(*part[1:].shape))), trial.x)
+        others = each_part(lambda part: torch.cat((part[:1], _other_rows(trial, part[1:]))), trial.x)
         try:
             value, again, moved = (evaluate(trial.module, x) for x in (trial.x, trial.x, others))
         except (RuntimeError, ValueError) as error:
@@ -59,6 +63,13 @@ def coupling(trial: Trial) -> str | None:
             "it has no gradient of its own (call .eval() in the factory)"
         )
     return None
+
+
+def _other_rows(trial: Trial, part: torch.Tensor) -> torch.Tensor:
+    if part.is_floating_point():
+        return 3 * trial.random(*part.shape)
+    values = part.flatten()
+    return values[torch.randint(max(len(values), 1), part.shape, generator=trial.generator)] if len(values) else part
 
 
 def _no_kernel(trial: Trial) -> str | None:

@@ -86,7 +86,7 @@ REFUSED = {
     "raises": (raises, r"the factory raised ValueError \(no such checkpoint\): repair it"),
     "module alone": (lambda: nn.Linear(3, 1), "returned Linear: return"),
     "three parts": (lambda: (nn.Linear(3, 1), ROWS, 1), r"returned \(Linear, Tensor, int\)"),
-    "integer rows": (lambda: (nn.Linear(3, 1), ROWS.long()), "not rows of numbers"),
+    "integer rows": (lambda: (nn.Linear(3, 1), ROWS.long()), "fails on the factory's own rows"),
     "rows of two lengths": (lambda: (nn.Bilinear(3, 3, 1), (ROWS, ROWS[:1])), "not rows of numbers"),
     "no rows": (lambda: (nn.Linear(3, 1), ROWS[:0]), "not rows of numbers"),
     "wrong width": (lambda: (nn.Linear(4, 1), ROWS), "fails on the factory's own rows with RuntimeError"),
