@@ -71,6 +71,14 @@ def peers_neural_tangents(session: nox.Session) -> None:
     session.install("neural-tangents==0.6.5", *old)
 
 
+@nox.session(name="jax")
+def readings_of_jax(session: nox.Session) -> None:
+    """Read a critic of jax from its gradients."""
+    install(session, "test")
+    session.install("jax==0.10.2")
+    session.run("pytest", "reference/tests/test_read_jax.py", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run everything that the README's test command runs."""
