@@ -20,7 +20,8 @@ PACKAGE = str(Path(seem.__file__).parent)
 
 def everything(kind, optimiser, marks):
     """All bits of a training: parameters, buffers, gradients, modes, hooks, optimiser, generators."""
-    arrays = np.random.get_state()[1].astype(np.int64)  # noqa: NPY002 - the global generator is what is checked
+    keys, place = np.random.get_state()[1:3]  # noqa: NPY002 - the global generator is what is checked
+    arrays = np.append(keys.astype(np.int64), place)
     state = [torch.get_rng_state(), torch.tensor(random.getstate()[1]), torch.from_numpy(arrays)]
     for module in kind.modules:
         state += [tensor.detach().clone() for tensor in module.state_dict().values()]
@@ -150,14 +151,18 @@ def test_a_forward_that_raises_leaves_the_training_alone(count):
             return self.linear(x)
 
     critic, training = Fragile(), Training(discount=0.9, lr=1e-3)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = (
+        torch.get_rng_state(),
+        random.getstate(),
+        [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()],
+    )  # noqa: NPY002
     bits = [p.detach().clone() for p in critic.parameters()]
     batch = {"x": torch.ones(3, 8), "x_next": torch.zeros(3, 8), "td_error": torch.ones(3)}
     with pytest.raises(KeyboardInterrupt):
         read(critic, batch, training=training)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
-    assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
+    assert [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()] == before[2]  # noqa: NPY002
     assert critic.calls == 0
     assert all(torch.equal(a, b) for a, b in zip(critic.parameters(), bits, strict=True))
 
