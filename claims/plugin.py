@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from claims.evidence import RECORDED, Evidence, fingerprint, read_records, write_outcomes
+from claims.evidence import RECORDED, Evidence, fingerprint, read_outcomes, read_records, write_outcomes
 from claims.ledger import CLAIMS, RECORD, REFERENCES, Ledger, LedgerError, check_bindings, premises, read_ledger
 from claims.verdicts import VERIFIED, Verdict, compute
 
@@ -25,7 +25,8 @@ PROPERTY, MARGIN = "claims", "margin"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("claims")
     group.addoption("--claim", metavar="ID", help="run only the tests that bear on this claim")
-    group.addoption("--claim-outcomes", metavar="FILE", type=Path, help="write the outcomes of marked tests")
+    outcomes = "keep the outcomes of marked tests here; those of other tests, of the same files, count too"
+    group.addoption("--claim-outcomes", metavar="FILE", type=Path, help=outcomes)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -101,7 +102,7 @@ class Recorder:
         root: The root of the repository.
         ledger: What is claimed.
         committed: Verdicts of the committed ledger.
-        out: Where to write the outcomes, or None.
+        out: Where the outcomes are kept, or None; earlier ones of the same fingerprint count as evidence.
         made_from: Fingerprint of what they are made from.
     """
 
@@ -110,6 +111,7 @@ class Recorder:
     ) -> None:
         self.root, self.ledger, self.committed, self.out, self.made_from = root, ledger, committed, out, made_from
         self.found: dict[str, Evidence] = {}
+        self.earlier = {} if out is None else earlier_outcomes(out, made_from)
         self.cases: dict[str, set[str]] = {}
         self.changed: list[str] = []
 
@@ -136,9 +138,9 @@ class Recorder:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.out is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            write_outcomes(self.out, dict(sorted(self.found.items())), self.made_from)
+            write_outcomes(self.out, dict(sorted((self.earlier | self.found).items())), self.made_from)
         self.changed = list(self.stale())
-        if self.changed and self.out is None and session.exitstatus == pytest.ExitCode.OK:
+        if self.changed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def stale(self) -> Iterator[str]:
@@ -146,7 +148,8 @@ class Recorder:
 
         A premise whose tests did not all run counts with its committed verdict, so that no claim goes unjudged.
         """
-        run = {name for name, evidence in self.found.items() if evidence.outcome != "skipped"}
+        found = self.earlier | self.found
+        run = {name for name, evidence in found.items() if evidence.outcome != "skipped"}
         tests = {name: [e for e in claim.evidence if "::" in e] for name, claim in self.ledger.claims.items()}
         decided = [name for name, own in tests.items() if own and run.issuperset(own)]
         if not decided:
@@ -156,7 +159,7 @@ class Recorder:
         absent = {name for name in needed if not run.issuperset(tests[name])}
         settled = {name: self.committed[name] for name in absent & self.committed.keys()}
         judged = replace(part, claims={name: part.claims[name] for name in needed - absent})
-        rows = compute(part, self.found | read_records(judged, self.root / RECORDED), settled)
+        rows = compute(part, found | read_records(judged, self.root / RECORDED), settled)
         for name in decided:
             row, before = rows[name], self.committed.get(name, "not there")
             if row.verdict != before:
@@ -167,6 +170,15 @@ class Recorder:
             terminalreporter.section("claims whose verdict changed: `nox -s claims` writes the ledger anew", red=True)
             for line in self.changed:
                 terminalreporter.write_line(line)
+
+
+def earlier_outcomes(path: Path, made_from: str) -> dict[str, Evidence]:
+    """Outcomes that an earlier run kept, where nothing has changed since; none otherwise."""
+    try:
+        then, outcomes = read_outcomes(path)
+    except LedgerError:
+        return {}
+    return outcomes if then == made_from else {}
 
 
 def _summary(report: pytest.TestReport) -> str:

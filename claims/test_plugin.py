@@ -144,6 +144,7 @@ def test_a_ledger_that_does_not_hang_together_is_refused_before_collection(repos
 
 def test_outcomes_are_written_with_their_cases_under_several_processes(repository, tmp_path_factory):
     out = tmp_path_factory.mktemp("kept") / "new" / "outcomes.json"
+    commit(repository)
     assert repository.pytest("-q", "-n", "2", "--claim-outcomes", str(out)).returncode == 0
     made_from, outcomes = read_outcomes(out)
     assert made_from == fingerprint(repository.root)
@@ -152,6 +153,23 @@ def test_outcomes_are_written_with_their_cases_under_several_processes(repositor
         "theory/test_sum.py::test_large": ("passed", 1),
         "theory/test_sum.py::test_an_even_sum": ("passed", 1),
     }
+
+
+def test_runs_of_parts_that_keep_their_outcomes_together_decide_what_none_decides_alone(repository, tmp_path_factory):
+    out = tmp_path_factory.mktemp("kept") / "outcomes.json"
+    repository.edit(
+        CLAIMS, '["theory/test_sum.py::test_sum"]', '["theory/test_sum.py::test_sum", "theory/test_two.py::test_two"]'
+    )
+    repository.path("theory/test_two.py").write_text(
+        TEST_OF_SUMS.replace("SUM-OF-SUMS", "SUM").replace("sum_of_sums", "two")
+    )
+    commit(repository, SUM="open", **{"SUM-LARGE": "open"})
+    assert repository.pytest("-q", "theory/test_two.py", "--claim-outcomes", str(out)).returncode == 0
+    done = repository.pytest("-q", "theory/test_sum.py::test_sum", "--claim-outcomes", str(out))
+    assert done.returncode == 1
+    assert "SUM is verified" in done.stdout
+    repository.edit("properties_of_sums.py", "a + b", "b + a")
+    assert repository.pytest("-q", "theory/test_sum.py::test_sum", "--claim-outcomes", str(out)).returncode == 0
 
 
 def test_the_fingerprint_follows_every_source_and_no_output(repository):
