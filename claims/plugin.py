@@ -58,7 +58,7 @@ def tests_of(chosen: str, ledger: Ledger) -> list[str]:
     tests = [name for name in ledger.claims[chosen].evidence if not name.startswith(RECORD)]
     if not tests:
         raise pytest.UsageError(
-            f"{chosen} rests on recorded runs alone: `pytest experiments/test_recorded.py` judges them again"
+            f"{chosen} rests on recorded runs alone: `pytest experiments/tests/test_recorded.py` judges them again"
         )
     return tests
 

@@ -205,7 +205,7 @@ def test_a_claim_of_records_alone_names_the_test_that_judges_them(repository):
     commit(repository)
     done = repository.pytest("-q", "--claim", "SUM-LARGE")
     assert done.returncode == 4
-    assert "pytest experiments/test_recorded.py" in done.stderr
+    assert "pytest experiments/tests/test_recorded.py" in done.stderr
 
 
 def test_outcomes_that_are_missing_are_refused(tmp_path):
