@@ -24,7 +24,7 @@ from training_runs import PAPERS_TD3, Budget, Run, Variant, groups, value_bound,
 from training_study import Arm, Study, StudyOptions, measure_once, run_study
 from verdicts import Claim
 
-from seem.agents.td3 import TD3, TD3Config
+from seem.agents import Agent
 from seem.config import open_device
 from seem.datasets import Dataset
 from seem.errors import run_command
@@ -67,9 +67,8 @@ def measure(out: Path, device: str, arm: Arm) -> Run:
 def _compare(device: str, arm: Arm, dataset: Dataset) -> Run:
     config = arm.config
     transitions = dataset.transitions.normalised().to(device=open_device(device), dtype=getattr(torch, config.dtype))
-    assert isinstance(config.agent, TD3Config)
     sizes = (transitions.observation_dim, transitions.action_dim)
-    agent = TD3(config.agent, *sizes, seed=config.seed, dtype=getattr(torch, config.dtype), device=device)
+    agent = config.agent.build(*sizes, seed=config.seed, dtype=getattr(torch, config.dtype), device=device)
     rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
     batches = torch.Generator().manual_seed(config.seed)
     bound, divergence, looks = value_bound(dataset, config.agent.discount), None, []
@@ -87,7 +86,7 @@ def _compare(device: str, arm: Arm, dataset: Dataset) -> Run:
     return kept
 
 
-def _look(agent: TD3, rows) -> dict[str, torch.Tensor]:
+def _look(agent: Agent, rows) -> dict[str, torch.Tensor]:
     actions = agent.next_actions(rows).detach()
     x = torch.cat((rows.observations, rows.actions), 1)
     blocks = gram_blocks(agent.critics[0], x, torch.cat((rows.next_observations, actions), 1))
