@@ -13,7 +13,7 @@ from seem.agents.common import evaluating, load_state, state_of
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
+from seem.forecasting import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
 from seem.records import (
     append_line,
     canonical_json,

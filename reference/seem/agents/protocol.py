@@ -109,7 +109,7 @@ class Kind:
         kind: The name of the class, less "Config".
     """
 
-    kind: str = field(init=False)
+    kind: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Of the object's own class: a subclass that builds another agent is another kind.
