@@ -14,12 +14,12 @@ from small_data_learners import NOT_INSTALLED, FewConfig, Learner, OwnLearner, P
 from training_runs import Run, value_bound
 from training_study import Arm, measure_once
 
+from peers.pipe import find_peer
 from seem.datasets import Dataset, load
 from seem.datasets.collect import TASKS
 from seem.datasets.d4rl import open_hdf5
 from seem.datasets.dataset import WINDOWS
 from seem.datasets.rollout import make_env
-from seem.peers import find_peer
 from seem.transitions import STATE_EPSILON, Transitions
 
 CUT_OFF = 0.01

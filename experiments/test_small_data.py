@@ -17,11 +17,11 @@ from small_data_verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, S
 from training_study import read_study
 from verdicts import as_json
 
+from peers.pipe import find_peer
 from seem.config import run_key
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED, WINDOWS
 from seem.errors import InputError
-from seem.peers import find_peer
 
 HOPPER = EMBEDDED / "hopper-medium.hdf5"
 DISCOUNT = 0.5
