@@ -17,11 +17,11 @@ from studies.small_data.learners import NOT_INSTALLED, OwnLearner, PeerLearner, 
 from studies.small_data.runs import give, returns_to_go, roll_out, train
 from studies.small_data.verdicts import ALGORITHMS, CONSTRAINTS, FRACTIONS, PUBLISHED, SWEPT, over_return
 
+from peers.pipe import find_peer
 from seem.config import run_key
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED, WINDOWS
 from seem.errors import InputError
-from seem.peers import find_peer
 
 HOPPER = EMBEDDED / "hopper-medium.hdf5"
 DISCOUNT = 0.5

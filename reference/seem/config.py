@@ -3,15 +3,16 @@
 import platform
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Annotated
 
 import torch
+import tyro
 
 import seem
-from seem.agents.sac import SACConfig
-from seem.agents.td3 import TD3Config
+from seem.agents import AgentConfig, BuiltIn
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.records import canonical_json, digest
+from seem.records import RECORD_FORMAT, canonical_json, digest
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RunConfig:
     """Everything that decides a run; its canonical JSON is part of the run's key.
 
     Attributes:
-        agent: Configuration of the agent.
+        agent: Configuration of the agent, which builds it: `seem.agents.td3.TD3Config`, `seem.agents.sac.SACConfig`.
         rows: Number M of transitions that are read, and trained on when ``batch`` is None.
         batch: Rows of a minibatch drawn from the whole data set; None trains on the read rows in full batch.
         normalise_states: Whether states are shifted and scaled first.
@@ -30,7 +31,7 @@ class RunConfig:
         tightening: Share of the steps to the forecast crash after which the next reading is due.
     """
 
-    agent: TD3Config | SACConfig
+    agent: Annotated[AgentConfig, tyro.conf.arg(constructor=BuiltIn)]  # type: ignore[arg-type]
     rows: int = 512
     batch: int | None = None
     normalise_states: bool = False
@@ -52,7 +53,9 @@ class RunConfig:
 
 
 def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
-    """SHA-256 of the configuration, the data set's hash, the device and the package version.
+    """SHA-256 of the configuration, the data set's hash, the device and the number of the records' format.
+
+    A release leaves the keys as they are; a change of what a finished run means raises `seem.records.RECORD_FORMAT`.
 
     Args:
         config: What is run.
@@ -62,7 +65,7 @@ def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    return digest(canonical_json([config, dataset.sha256, device, seem.__version__]))
+    return digest(canonical_json([config, dataset.sha256, device, RECORD_FORMAT]))
 
 
 def open_device(name: str) -> torch.device:

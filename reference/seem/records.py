@@ -23,6 +23,10 @@ from seem.errors import InputError
 NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 """How numbers that JSON lacks are written: as strings. They are results, not errors."""
 
+RECORD_FORMAT = 1
+"""Part of every run's key. Raised whenever what a finished run means changes: what is trained, read or written under
+one configuration; then finished runs are made again. A release alone leaves it."""
+
 TEMPORARY = ".partial"
 """Suffix of files that are not complete yet."""
 

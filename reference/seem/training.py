@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seem.agents import Agent, AgentConfig
 from seem.agents.common import evaluating, load_state, state_of
-from seem.agents.sac import SAC, SACConfig
-from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
+from seem.forecasting import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
 from seem.records import (
     append_line,
     canonical_json,
@@ -31,7 +30,6 @@ from seem.records import (
 from seem.spectrum import Reading, take_reading
 from seem.transitions import Transitions
 
-Agent = TD3 | SAC
 TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
 FLUSH_STEPS = 16
 """Steps between two looks at the device for non-finite values; the crash step itself is exact."""
@@ -79,7 +77,7 @@ def train(
     return finished
 
 
-def why_no_law(agent: TD3Config | SACConfig) -> str | None:
+def why_no_law(agent: AgentConfig) -> str | None:
     """Why readings do not forecast the crash of an agent's critics, or None where they do.
 
     Args:
@@ -137,9 +135,8 @@ class Run:
         self.transitions = transitions.to(device=device, dtype=dtype)
         self.rows = self.transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
         self.batches = torch.Generator().manual_seed(config.seed)
-        make = TD3 if isinstance(config.agent, TD3Config) else SAC
         sizes = (transitions.observation_dim, transitions.action_dim)
-        self.agent: Agent = make(config.agent, *sizes, seed=config.seed, dtype=dtype, device=device)  # type: ignore[arg-type]
+        self.agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype, device=device)
         self.step, self.next_reading, self.seconds = 0, 0, 0.0
         self.trace = torch.empty(0, len(TRACE_COLUMNS), dtype=torch.float64)
         self.previous_actions: Tensor | None = None

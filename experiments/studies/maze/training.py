@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from seem.analysis import FRACTIONS, growth_exponent, linearity, surge
-from seem.forecast import mechanism
+from seem.forecasting import mechanism
 from seem.growth import SGDLaw
 from seem.networks import Critic, MLPConfig, parameter_list
 from seem.spectrum import Reading, take_reading

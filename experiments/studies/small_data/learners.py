@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from studies.shared.runs import Arm, Budget
 
 import seem
+from peers import SCRIPTS
+from peers.pipe import Peer, find_peer
 from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig, open_device
 from seem.errors import InputError
 from seem.networks import MLPConfig
-from seem.peers import Peer, find_peer
 from seem.transitions import Transitions
 
 Algorithm = Literal["TD3+BC", "CQL", "IQL"]
-SCRIPT = Path(__file__).parents[2] / "peers" / "d3rlpy_learner.py"
+SCRIPT = SCRIPTS / "d3rlpy_learner.py"
 NOT_INSTALLED = "d3rlpy is not installed; run `nox -s peers-d3rlpy`"
 
 

@@ -15,12 +15,12 @@ from studies.shared.runs import KeptRun, value_bound
 from studies.shared.training import DeclaredRun, measure_once
 from studies.small_data.learners import NOT_INSTALLED, FewConfig, Learner, OwnLearner, PeerLearner, Recipe
 
+from peers.pipe import find_peer
 from seem.datasets import Dataset, load
 from seem.datasets.collect import TASKS
 from seem.datasets.d4rl import open_hdf5
 from seem.datasets.dataset import WINDOWS
 from seem.datasets.rollout import make_env
-from seem.peers import find_peer
 from seem.transitions import STATE_EPSILON, Transitions
 
 _THRESHOLDS = read_declaration("small-data").thresholds

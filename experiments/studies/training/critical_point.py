@@ -24,7 +24,7 @@ from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, groups, value_
 from studies.shared.training import DeclaredRun, measure_once, training_study
 from studies.shared.verdicts import Verdict
 
-from seem.agents.td3 import TD3, TD3Config
+from seem.agents import Agent
 from seem.config import open_device
 from seem.datasets import Dataset
 from seem.ntk import gram_blocks
@@ -67,9 +67,8 @@ def measure(out: Path, device: str, run: DeclaredRun) -> KeptRun:
 def _compare(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
     config = run.config
     transitions = dataset.transitions.normalised().to(device=open_device(device), dtype=getattr(torch, config.dtype))
-    assert isinstance(config.agent, TD3Config)
     sizes = (transitions.observation_dim, transitions.action_dim)
-    agent = TD3(config.agent, *sizes, seed=config.seed, dtype=getattr(torch, config.dtype), device=device)
+    agent = config.agent.build(*sizes, seed=config.seed, dtype=getattr(torch, config.dtype), device=device)
     rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
     batches = torch.Generator().manual_seed(config.seed)
     bound, divergence, looks = value_bound(dataset, config.agent.discount), None, []
@@ -87,7 +86,7 @@ def _compare(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
     return kept
 
 
-def _look(agent: TD3, rows) -> dict[str, torch.Tensor]:
+def _look(agent: Agent, rows) -> dict[str, torch.Tensor]:
     actions = agent.next_actions(rows).detach()
     x = torch.cat((rows.observations, rows.actions), 1)
     blocks = gram_blocks(agent.critics[0], x, torch.cat((rows.next_observations, actions), 1))
