@@ -27,7 +27,7 @@ class Evidence:
     """One piece of evidence with what came of it.
 
     Attributes:
-        name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: CLAIM``.
+        name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: SENTENCE``.
         outcome: "passed" says that a test passed or that a recorded claim is verified, "failed" that a test failed or
             that a recorded claim is refuted, "skipped" that a test did not run, "open" that a record is inconclusive,
             "broken" that a record is missing, changed, or does not follow from its numbers.

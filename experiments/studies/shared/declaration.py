@@ -7,7 +7,7 @@ that a threshold cannot move after a look at the runs without being seen.
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -53,9 +53,9 @@ class Declaration:
         """The hash of what is declared, the configurations of its arms included.
 
         Args:
-            arms: The study's arms, anything that canonical JSON takes.
+            arms: The study's arms: dataclasses, names, or tuples of these.
         """
-        return digest(canonical_json([self.content, list(arms)]))
+        return digest(canonical_json([self.content, [described(arm) for arm in arms]]))
 
     def covers(self, sentence: str) -> bool:
         """Whether a sentence is one of those declared; words in braces stand for any words."""
@@ -65,6 +65,20 @@ class Declaration:
     def in_words(self) -> str:
         """One line for people: a declaration written after the runs declared nothing."""
         return f"declaration of the study {self.study}: written {self.written}, {self.date}"
+
+
+def described(value: Any) -> Any:
+    """A configuration by what differs from the defaults of its kind, so that a new option leaves old hashes alone.
+
+    Args:
+        value: A dataclass, a sequence, or a plain value.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default}
+        return {"kind": type(value).__name__} | {name: described(own) for name, own in changed.items()}
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    return value
 
 
 def _pattern(sentence: str) -> re.Pattern[str]:
