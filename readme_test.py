@@ -1,4 +1,9 @@
-"""Runs both commands of the README, word for word, in a fresh clone; `pytest -m readme` selects it."""
+"""Runs the commands that users type, word for word, in a fresh clone; `pytest -m readme` selects it.
+
+First both commands of the README, then the three by which the project is used, each with its exit status. The suites of
+properties/ and theory/ have a command of their own, so the README's test command leaves them out here; all of them keep
+their outcomes together, so that the last one judges every claim.
+"""
 
 import os
 import re
@@ -50,6 +55,24 @@ def test_first_command_forecasts_a_crash(clone):
         assert (clone / "runs" / "growth-hopper" / name).stat().st_size > 0
 
 
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Where all suites keep their outcomes."""
+    return tmp_path_factory.mktemp("claims") / "outcomes.json"
+
+
 @pytest.mark.readme
-def test_second_command_passes(clone):
-    assert shell(commands()[1], clone).returncode == 0
+def test_second_command_passes(clone, outcomes):
+    rest = f"--ignore=properties --ignore=theory --claim-outcomes={outcomes}"
+    assert shell(commands()[1], clone, PYTEST_ADDOPTS=rest).returncode == 0
+
+
+@pytest.mark.readme
+@pytest.mark.parametrize(
+    "command",
+    ["python experiments/verify_growth.py --env hopper --quick", "pytest -n auto theory/", "nox -s properties"],
+)
+def test_the_commands_by_which_the_project_is_used_pass(clone, outcomes, command):
+    activated = {"PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    done = shell(command, clone, PYTEST_ADDOPTS=f"--claim-outcomes={outcomes}", **activated)
+    assert done.returncode == 0
