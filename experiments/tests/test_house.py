@@ -24,7 +24,7 @@ ROOMS = {
     "claims": {"reference/seem", "experiments", "theory"},
     "docs": {"reference/seem", "experiments", "theory", "claims"},
 }
-"""What each room may import. Of theory/ only the tests import the package, of experiments/ only the tests the ledger."""
+"""What each room may import; theory/ does so in its tests alone, and so does experiments/ with the ledger."""
 PACKAGES = {
     "seem": "reference/seem",
     "peers": "reference/peers",
