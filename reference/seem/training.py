@@ -14,7 +14,8 @@ from seem.agents.sac import SAC, SACConfig
 from seem.agents.td3 import TD3, TD3Config
 from seem.checkpoints import NAME as CHECKPOINT
 from seem.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from seem.config import RunConfig, open_device, run_key, versions
+from seem.checks import open_device
+from seem.config import RunConfig, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
 from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
