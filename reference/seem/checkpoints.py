@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from seem.errors import InputError
-from seem.files import canonical_json, digest, write_atomically
+from seem.files import canonical_json, digest, read_bytes, write_atomically
 from seem.records import read_tensors, write_tensors
 
 NAME = "checkpoint.safetensors"
@@ -50,10 +50,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: When it cannot be written, or a file that it rests on is gone.
     """
-    try:
-        contents = {name: (folder / name).read_bytes() for name in (CONFIG, *LINES)}
-    except OSError as error:
-        raise InputError(f"a file of {folder} is gone ({error}): {REMEDY}") from error
+    contents = {name: read_bytes(folder / name) for name in (CONFIG, *LINES)}
     metadata = {
         "key": checkpoint.key,
         "versions": checkpoint.versions,
@@ -102,10 +99,9 @@ def read_checkpoint(folder: Path, key: str, versions: dict[str, str]) -> Checkpo
 
 
 def _check_file(path: Path, length: int, sha256: str) -> None:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
+    if not path.exists():
+        raise InputError(f"{path} is gone while its run was not finished: {REMEDY}")
+    content = read_bytes(path)
     if digest(content[:length]) != sha256:
         raise InputError(f"{path} was changed while its run was not finished: {REMEDY}")
     if len(content) == length:

@@ -41,15 +41,11 @@ def check_integer(name: str, value: Any, least: int, most: int | None = None) ->
     Traceback (most recent call last):
     seem.errors.InputError: --adam-steps 0 is impossible: pass a whole number of 1 or more
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Integral)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < least or (most is not None and number > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{name} {value} is impossible: pass a whole number {bounds}")
-    return int(value)
+    return number
 
 
 def check_number(

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,42 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(
+                f"cannot write {path} ({error.strerror}): free some space or choose another folder"
+            ) from error
+        raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file of this package.
+
+    Raises:
+        InputError: When it cannot be read.
+    """
+    try:
+        return path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): free some space or choose another folder") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        raise InputError(
+            f"cannot read {path} ({error.strerror}): make it readable and repeat the same command"
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        InputError: When that is not permitted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot delete {path} ({error.strerror}): make its folder writable and repeat the same command"
+        ) from error
 
 
 def make_folder(path: Path) -> Path:
@@ -106,4 +139,4 @@ def make_folder(path: Path) -> Path:
 def remove_partial(folder: Path) -> None:
     """Delete what a kill in the middle of `write_atomically` left in a folder."""
     for path in folder.glob(f".*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
+        remove(path)

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -75,7 +75,8 @@ def lock_file(path: Path, *, wait: float = 0.0, what: str | None = None) -> Iter
         _sign(descriptor)
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the lock is released, so that nobody else's is removed
+        with suppress(OSError):  # a lock file that stays locks nothing
+            path.unlink(missing_ok=True)  # before the lock is released, so that nobody else's is removed
         os.close(descriptor)
 
 

@@ -22,6 +22,7 @@ from seem.files import (
     digest,
     make_folder,
     parse_json,
+    read_bytes,
     remove_partial,
     write_atomically,
 )
@@ -137,7 +138,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        *lines, _torn = path.read_text().split("\n")
+        *lines, _torn = read_bytes(path).decode().split("\n")
         return [parse_json(line) for line in lines]
     except ValueError as error:  # not JSON, or not even UTF-8
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
@@ -169,13 +170,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: When the file is missing, truncated or not safetensors.
     """
+    content = read_bytes(path)
     try:
-        content = path.read_bytes()
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         return tensors, parse_json(header["__metadata__"]["metadata"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): delete its run folder and run again") from error
 
 
@@ -187,7 +188,7 @@ def write_outcome(folder: Path, outcome: dict[str, Any], files: Iterable[str]) -
         outcome: A JSON object.
         files: Names of files in the folder.
     """
-    hashes = {name: digest((folder / name).read_bytes()) for name in sorted(files)}
+    hashes = {name: digest(read_bytes(folder / name)) for name in sorted(files)}
     content = {**outcome, "sha256": hashes}
     sealed = {**content, "seal": digest(canonical_json(content))}
     write_atomically(folder / "outcome.json", canonical_json(sealed) + "\n")
@@ -203,15 +204,17 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        text = path.read_bytes().decode()
+        text = read_bytes(path).decode()
         sealed = parse_json(text)
         outcome = {name: value for name, value in sealed.items() if name != "seal"}
         expected = outcome["sha256"].items()
-        changed = [n for n, sha in expected if not (folder / n).is_file() or digest((folder / n).read_bytes()) != sha]
+        changed = [n for n, sha in expected if not (folder / n).is_file() or digest(read_bytes(folder / n)) != sha]
         # The seal is of the canonical text, so any other spelling of the same values is a change too.
         canonical = text == canonical_json(sealed) + "\n" and digest(canonical_json(outcome)) == sealed["seal"]
         changed += [] if canonical else [path.name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
     if changed:
         raise InputError(f"{', '.join(changed)} in {folder} changed after the run: delete the folder and run again")

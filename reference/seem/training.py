@@ -18,15 +18,13 @@ from seem.checks import open_device
 from seem.config import RunConfig, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
+from seem.files import canonical_json, make_folder, read_bytes, remove, write_atomically
 from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
 from seem.locks import LOCK, FolderInUseError, lock_folder
 from seem.records import (
     append_line,
-    canonical_json,
-    make_folder,
     read_lines,
     read_outcome,
-    write_atomically,
     write_outcome,
     write_tensors,
 )
@@ -93,7 +91,7 @@ def _tidy(folder: Path) -> None:
     if not any((folder / name).exists() for name in (CHECKPOINT, LOCK)):
         return
     with suppress(FolderInUseError), lock_folder(folder):  # whoever holds it removes it
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        remove(folder / CHECKPOINT)
 
 
 def why_no_law(agent: TD3Config | SACConfig) -> str | None:
@@ -248,12 +246,12 @@ class Run:
     def _resume(self) -> None:
         """Take up the last checkpoint; lines written after it are dropped and will be made again, bit for bit."""
         begun, description = self.folder / "config.json", canonical_json(self.description) + "\n"
-        if begun.exists() and begun.read_bytes() != description.encode():
+        if begun.exists() and read_bytes(begun) != description.encode():
             raise InputError(ANOTHER_RUN.format(self.folder))
         saved = read_checkpoint(self.folder, self.key, versions())
         if saved is None:
             for name in ("readings.jsonl", "forecasts.jsonl"):
-                (self.folder / name).unlink(missing_ok=True)
+                remove(self.folder / name)
             write_atomically(begun, description)
             return
         self.step, self.next_reading = saved.step, saved.state["next_reading"]
@@ -283,7 +281,7 @@ class Run:
         write_tensors(self.folder / "trace.safetensors", {"trace": end}, {"columns": TRACE_COLUMNS})
         files = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
         write_outcome(self.folder, outcome, files)
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        remove(self.folder / CHECKPOINT)
 
     def _active_parameters(self) -> int:
         """Parameters of the first critic whose last gradient is not zero; what Adam's √P counts."""

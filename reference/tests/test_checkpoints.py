@@ -243,6 +243,6 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
     with pytest.raises(InputError, match="of another run"):
         read_checkpoint(tmp_path, "other", {"torch": "1"})
     (tmp_path / "readings.jsonl").unlink()
-    with pytest.raises(InputError, match="is gone"):
+    with pytest.raises(InputError, match="cannot read"):
         write_checkpoint(tmp_path, made)
     assert checkpoints.read_checkpoint(tmp_path / "missing", "k", {}) is None
