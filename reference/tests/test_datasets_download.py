@@ -1,9 +1,13 @@
 """Downloads against a local server that fails in every way a server can."""
 
+from urllib.error import HTTPError
+from urllib.request import Request
+
 import pytest
 
 from reference.tests.download_server import BODY, SHA256, names, refused
 from seem.datasets import download
+from seem.datasets.transfer import Redirects
 from seem.errors import InputError
 
 
@@ -174,6 +178,24 @@ def test_a_download_has_an_end(server, tmp_path):
 def test_a_redirect_off_the_web_is_not_followed(server, tmp_path, scheme):
     server.redirect = f"{scheme}://127.0.0.1/etc/passwd"
     assert "the server answers 302" in refused_and_nothing_kept(server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("begun", "place", "followed"),
+    [
+        ("https", "http://b/y", False),
+        ("https", "https://b/y", True),
+        ("http", "http://b/y", True),
+        ("http", "https://b/y", True),
+    ],
+)
+def test_a_redirect_does_not_lose_its_encryption(begun, place, followed):
+    asked = Request(f"{begun}://a/x")  # noqa: S310
+    if followed:
+        assert Redirects().redirect_request(asked, None, 302, "", {}, place).full_url == place
+    else:
+        with pytest.raises(HTTPError, match="sends on to http://b/y"):
+            Redirects().redirect_request(asked, None, 302, "", {}, place)
 
 
 @pytest.mark.parametrize("place", ["http://[", "http://127.0.0.1:99999/x", "/folder/toy.hdf5", "http:///x", "\u00e9"])

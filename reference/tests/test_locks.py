@@ -98,14 +98,17 @@ def test_a_waiting_process_gets_the_lock_when_it_is_free(tmp_path, monkeypatch):
         assert (tmp_path / LOCK).exists(), "a lock on a file without a name would exclude nobody"
 
 
-def test_a_lock_on_a_file_that_lost_its_name_is_not_taken_for_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("next_holder", [False, True])
+def test_a_lock_on_a_file_that_lost_its_name_is_not_taken_for_one(next_holder, tmp_path, monkeypatch):
     opened = []
     original = locks._open
 
     def open_and_lose(path: Path) -> int:
         opened.append(original(path))
         if len(opened) == 1:
-            path.unlink()  # its holder ended between this process's open and its lock
+            path.rename(tmp_path / "kept")  # its holder ended between this process's open and its lock
+            if next_holder:
+                path.touch()
         return opened[-1]
 
     monkeypatch.setattr(locks, "_open", open_and_lose)

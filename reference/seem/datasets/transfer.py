@@ -209,7 +209,7 @@ def _too_large(entry: Entry, size: int) -> InputError:
     )
 
 
-class _Redirects(HTTPRedirectHandler):
+class Redirects(HTTPRedirectHandler):
     """Follows to https, and from http to http."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
@@ -245,7 +245,7 @@ def _hung_up_after(seconds: float) -> Iterator[OpenerDirector]:
             return self.do_open(kept(HTTPSConnection), req)
 
     opener = OpenerDirector()
-    for handler in (ProxyHandler, Plain, Encrypted, HTTPDefaultErrorHandler, _Redirects, HTTPErrorProcessor):
+    for handler in (ProxyHandler, Plain, Encrypted, HTTPDefaultErrorHandler, Redirects, HTTPErrorProcessor):
         opener.add_handler(handler())
     watch = threading.Timer(seconds, hang_up)
     watch.daemon = True
