@@ -84,6 +84,7 @@ def _recursion() -> Derivation:
     weight = sp.Symbol("c", real=True)
     single, exact = _single_step(weight), _single_step(log_weight())
     overflow = sp.exp(-EXPONENT * ROOM)
+    far = sp.Limit(step_count(1 / RATE, 1 / SMALL) / crash_in(RATE), RATE, 0, "+")
     return Derivation(
         "Discrete time on the ray",
         "derived",
@@ -128,10 +129,12 @@ def _recursion() -> Derivation:
             ),
             Step(
                 "continuous",
-                "As z → 0 without the logarithm the count is the crash step of continuous time.",
+                "From far away, x → 0 at a fixed end z, the count is the crash step of continuous time: the logarithm is of "
+                "lower order.",
                 (),
-                (1 / RATE) / EXPONENT,
-                crash_in(RATE),
+                far.doit(),
+                sp.Integer(1),
+                shown=far,
             ),
             Step(
                 "overflow-first",

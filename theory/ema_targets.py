@@ -78,7 +78,8 @@ def _modes() -> Derivation:
             ),
             Step(
                 "threshold",
-                "At μ = 0 that matrix is ηA: a real crossing stays where SEEM puts it.",
+                "At μ = 0 that matrix is ηA: a real mode passes zero only where A is singular, as with a copied target. "
+                "Blocks that do not commute can merge two real modes into a pair first (theory.noncommuting_blocks).",
                 (),
                 mode_matrix(sp.Integer(0)),
                 ETA * (PHI_NEXT - PHI) * PHI.T,
@@ -86,14 +87,14 @@ def _modes() -> Derivation:
             Step(
                 "root",
                 "One real mode: μ solves (μ + ηg)(μ + τ) = ητg*.",
-                (),
+                ("G and G* commute: an eigenvector common to both, with eigenvalues g and g*",),
                 characteristic(root, gram, bootstrap),
                 sp.Integer(0),
             ),
             Step(
                 "slower",
                 "A growing mode obeys ηλ - μ = μ(μ + ηg)/τ > 0: it is slower than with a copied target.",
-                ("g* solves the mode equation for μ > 0", "λ = g* - g"),
+                ("G and G* commute", "g* solves the mode equation for μ > 0", "λ = g* - g"),
                 (MU + gram) * (MU + TAU) / TAU - gram,
                 MU,
                 relation=">",
@@ -123,10 +124,13 @@ def _modes() -> Derivation:
             ),
             Step(
                 "discrete-copied",
-                "At τ = 1 the lag vanishes and u ← (I + ηA)u.",
-                ("τ = 1", "w = 0"),
-                error_now - ETA * kernel * error_now + drive,
-                error_now + ETA * (kernel_next - kernel) * error_now,
+                "From a target without lag u ← (I + ηA)u - (1-τ)ηG*u: with τ = 1 the iteration of a copied target.",
+                ("w = 0", "critic step, then target step"),
+                moved_u.subs(dict(zip(online_target, online, strict=True)), simultaneous=True),
+                (PHI - PHI_NEXT) * online
+                + ETA * (kernel_next - kernel) * error_now
+                - (1 - TAU) * ETA * kernel_next * error_now,
+                formula=r"w = 0:\quad u \mapsto (I + \eta A)\,u - (1-\tau)\,\eta\,G^* u,\quad A = G^* - G",
             ),
         ),
     )

@@ -120,10 +120,16 @@ def _reduction() -> Derivation:
             ),
             Step(
                 "one-critic",
-                "For D1 = I the first critic is alone, with A; the second follows it with -G_2.",
+                "For D1 = I the first critic is alone, with A = γG_1(X*,X) - G_1; the second follows it: "
+                "γG_1(X*,X)u_1 drives it, -G_2 holds it.",
                 ("D1 = I",),
-                block_matrix(grams, grams_next, IDENTITY)[:2, :],
-                sp.Matrix.hstack(GAMMA * grams_next[0] - grams[0], 0 * IDENTITY),
+                block_matrix(grams, grams_next, IDENTITY) * sp.Matrix.vstack(*ERRORS),
+                sp.Matrix.vstack(
+                    (GAMMA * grams_next[0] - grams[0]) * ERRORS[0],
+                    GAMMA * grams_next[0] * ERRORS[0] - grams[1] * ERRORS[1],
+                ),
+                formula=r"D_1 = I:\quad \dot u_1 = \left(\gamma G_1(X^*, X) - G_1\right)u_1,\quad "
+                r"\dot u_2 = \gamma G_1(X^*, X)\,u_1 - G_2 u_2",
             ),
         ),
     )
