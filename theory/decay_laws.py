@@ -9,7 +9,7 @@ Source: derived; the paper treats neither.
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.self_similar_ray import DEPTH_LESS_ONE, ETA, L
+from theory.self_similar_ray import ETA, L
 from theory.sgd_growth import ELAPSED, EXPONENT, KAPPA_HAT, POWER, RATE, SCALE, crash_in, remaining
 
 DECAY, TIME, TIMESCALE, SLOWING, NEEDED = sp.symbols("w t t_0 alpha T", positive=True)
@@ -136,6 +136,7 @@ def _schedule() -> Derivation:
                 ("α = 1",),
                 harmonic.diff(TIME),
                 (1 + TIME / TIMESCALE) ** -1,
+                shown=sp.Derivative(harmonic, TIME),
             ),
             Step(
                 "budget",
@@ -168,6 +169,7 @@ def _schedule() -> Derivation:
                 ("α = 1/(1+b)",),
                 effective(needed_steps(slower), slower),
                 NEEDED,
+                shown=sp.Subs(effective(slowing=slower), TIME, needed_steps(slower)),
             ),
             Step(
                 "inverse-2",
@@ -179,7 +181,8 @@ def _schedule() -> Derivation:
             ),
             Step(
                 "law",
-                "Q(T) = (1 - pxT)^(-1/p) in the effective time T(t) obeys dQ/dt = (η_t/η₀)·dQ/dT, η_t/η₀ = (1 + t/t₀)^(-α).",
+                "Q(T) = (1 - pxT)^(-1/p) in the effective time T(t) obeys dQ/dt = (η_t/η₀)·dQ/dT, η_t/η₀ = (1 + "
+                "t/t₀)^(-α).",
                 ("α ≠ 1", "p = (2L-2)/L"),
                 law.subs(ELAPSED, effective()).diff(TIME),
                 (1 + TIME / TIMESCALE) ** -SLOWING * law.diff(ELAPSED).subs(ELAPSED, effective()),
@@ -192,6 +195,9 @@ def _schedule() -> Derivation:
                 ("α = 1/(1+b) < 1",),
                 remaining(EXPONENT).subs(ELAPSED, effective(needed_steps(slower), slower)).subs(NEEDED, crash_in(RATE)),
                 sp.Integer(0),
+                shown=sp.Subs(
+                    remaining(EXPONENT), ELAPSED, effective(needed_steps(slower), slower).subs(NEEDED, crash_in(RATE))
+                ),
             ),
         ),
     )

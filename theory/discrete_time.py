@@ -64,6 +64,7 @@ def _taylor() -> tuple[Step, ...]:
             (),
             power.diff(t, k).subs(t, 0) / sp.factorial(k),
             sp.expand_func(sp.ff(-POWER, k)) / sp.factorial(k),
+            shown=sp.Subs(sp.Derivative(power, (t, k)), t, 0) / sp.factorial(k),
         )
         for k in range(1, 5)
     )
@@ -74,6 +75,7 @@ def _taylor() -> tuple[Step, ...]:
             (),
             log.diff(t, k).subs(t, 0) / sp.factorial(k),
             sp.Rational((-1) ** (k + 1), k),
+            shown=sp.Subs(sp.Derivative(log, (t, k)), t, 0) / sp.factorial(k),
         )
         for k in range(1, 4)
     )
@@ -129,7 +131,8 @@ def _recursion() -> Derivation:
             ),
             Step(
                 "continuous",
-                "From far away, x → 0 at a fixed end z, the count is the crash step of continuous time: the logarithm is of "
+                "From far away, x → 0 at a fixed end z, the count is the crash step of continuous time: the "
+                "logarithm is of "
                 "lower order.",
                 (),
                 far.doit(),
@@ -149,6 +152,7 @@ def _recursion() -> Derivation:
                 (),
                 step_count(1 / RATE, 1 / SMALL) - (1 / RATE - 1 / SMALL) / EXPONENT,
                 (2 * L - 1) / (4 * DEPTH_LESS_ONE) * sp.log(SMALL / RATE),
+                shown=sp.Add(step_count(1 / RATE, 1 / SMALL), -(1 / RATE - 1 / SMALL) / EXPONENT, evaluate=False),
             ),
         ),
     )
@@ -263,6 +267,7 @@ def _catapult() -> Derivation:
                 ("γc > 1",),
                 -ETA * (1 - GAMMA * (1 + RATE) / GAMMA) * kernel,
                 ETA * RATE * kernel,
+                shown=sp.Subs(mode, excess, 1 - GAMMA * (1 + RATE) / GAMMA),
             ),
         ),
     )

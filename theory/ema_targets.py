@@ -78,11 +78,13 @@ def _modes() -> Derivation:
             ),
             Step(
                 "threshold",
-                "At μ = 0 that matrix is ηA: a real mode passes zero only where A is singular, as with a copied target. "
+                "At μ = 0 that matrix is ηA: a real mode passes zero only where A is singular, as with a copied "
+                "target. "
                 "Blocks that do not commute can merge two real modes into a pair first (theory.noncommuting_blocks).",
                 (),
                 mode_matrix(sp.Integer(0)),
                 ETA * (PHI_NEXT - PHI) * PHI.T,
+                formula=r"\left.\eta\left[\tfrac{\tau}{\mu+\tau}\,G(X^*, X) - G(X, X)\right]\right|_{\mu=0} = \eta A",
             ),
             Step(
                 "root",
@@ -151,6 +153,8 @@ def _complex_crossing() -> Derivation:
                 ("γG* has the eigenvalue Re^{iφ} on a block with G = gI",),
                 sp.re(sp.expand((sp.I * OMEGA + gram) * (sp.I * OMEGA + TAU))),
                 ETA * TAU * cosine,
+                formula=r"\mathrm{Re}\,(i\omega + \eta g)(i\omega + \tau) = \eta\tau R\cos\varphi,\quad "
+                r"R\cos\varphi = g - \tfrac{\omega^2}{\eta\tau}",
             ),
             Step(
                 "crossing-imaginary",
@@ -222,13 +226,22 @@ def _ray() -> Derivation:
                 TARGET + TAU * (RATIO * TARGET - TARGET),
                 TARGET * sp.exp(caught_up),
             ),
-            Step("q-growth", "Q ∝ a^L: ln Q grows by L ln(1 + τ(ρ-1)) a step.", ("Q*/Q = ρ^L",), small, L * caught_up),
+            Step(
+                "q-growth",
+                "Q ∝ a^L: ln Q grows by L ln(1 + τ(ρ-1)) a step.",
+                ("Q*/Q = ρ^L",),
+                small,
+                L * caught_up,
+                formula=r"\tfrac{\mathrm{d}}{\mathrm{d}t}\ln Q = L\ln\left(1 + \tau\left((Q^*/Q)^{1/L} - "
+                r"1\right)\right) = L\ln(1 + \tau(\rho - 1))",
+            ),
             Step(
                 "q-growth-small",
                 "For small τ that is Lτ(ρ-1).",
                 ("τ ≪ 1",),
                 L * caught_up.diff(TAU).subs(TAU, 0),
                 L * (RATIO - 1),
+                shown=sp.Subs(sp.Derivative(L * caught_up, TAU), TAU, 0),
             ),
             Step(
                 "linear-agrees",

@@ -107,17 +107,26 @@ def _general() -> tuple[Step, ...]:
             leaky.subs(Z, C * Z),
             C * leaky,
         ),
-        Step("gate", "A factor c > 0 moves no gate.", ("c > 0",), sp.sign(C * Z), sp.sign(Z)),
+        Step(
+            "gate",
+            "A factor c > 0 moves no gate.",
+            ("c > 0",),
+            sp.sign(C * Z),
+            sp.sign(Z),
+            shown=sp.sign(C * Z, evaluate=False),
+        ),
         Step(
             "layer-recursion",
             "Layer scales s_l = c·s_{l-1}, s_0 = 1, have the solution c^l, so f scales as c^L.",
             ("no biases", "σ(cz) = cσ(z)"),
             solved.subs(LAYER, DEPTH),
             C**DEPTH,
+            formula=r"s_l = c\,s_{l-1},\ s_0 = 1 \quad\Rightarrow\quad s_L = c^L",
         ),
         Step(
             "forward",
-            "Induction upwards: with W_l → cW_l and h_{l-1} → c^(l-1) h_{l-1}, h_l = g W_l h_{l-1} is multiplied by c^l.",
+            "Induction upwards: with W_l → cW_l and h_{l-1} → c^(l-1) h_{l-1}, h_l = g W_l h_{l-1} is multiplied by "
+            "c^l.",
             ("no biases", "width 2"),
             gate * (C * weight) * (C ** (LAYER - 1) * below),
             C**LAYER * gate * weight * below,
@@ -125,7 +134,8 @@ def _general() -> tuple[Step, ...]:
         ),
         Step(
             "backward",
-            "Induction downwards from δ_L = 1: with δ_l → c^(L-l) δ_l, δ_{l-1} = g W_lᵀ δ_l is multiplied by c^(L-l+1).",
+            "Induction downwards from δ_L = 1: with δ_l → c^(L-l) δ_l, δ_{l-1} = g W_lᵀ δ_l is multiplied by "
+            "c^(L-l+1).",
             ("no biases", "width 2"),
             gate * (C * weight).T * (C ** (DEPTH - LAYER) * above),
             C ** (DEPTH - LAYER + 1) * gate * weight.T * above,
@@ -171,6 +181,7 @@ def _general() -> tuple[Step, ...]:
             ("f differentiable at θ",),
             stretch,
             DEPTH * VALUE,
+            shown=sp.Subs(sp.Derivative(C**DEPTH * VALUE, C), C, 1),
         ),
         Step(
             "not-homogeneous",
@@ -185,6 +196,7 @@ def _general() -> tuple[Step, ...]:
             ("c = -1: dropped assumption",),
             leaky.subs({LEAK: 0, Z: -Z}) + leaky.subs(LEAK, 0),
             sp.Abs(Z),
+            shown=sp.Add(leaky.subs({LEAK: 0, Z: -Z}), leaky.subs(LEAK, 0), evaluate=False),
         ),
     )
 

@@ -88,7 +88,15 @@ def _one_parameter() -> Derivation:
                 parameter(STEP) - ETA * X * td_error(parameter(STEP)),
                 ranges=AWAY,
             ),
-            Step("parameter-initial", "It starts at θ_0.", ("x ≠ γx*",), parameter(sp.Integer(0)), THETA, ranges=AWAY),
+            Step(
+                "parameter-initial",
+                "It starts at θ_0.",
+                ("x ≠ γx*",),
+                parameter(sp.Integer(0)),
+                THETA,
+                ranges=AWAY,
+                shown=sp.Subs(parameter(STEP), STEP, 0),
+            ),
             Step(
                 "flow",
                 "Gradient flow θ' = -xu has the solution with e^{λt} instead.",
@@ -97,7 +105,15 @@ def _one_parameter() -> Derivation:
                 -X * td_error(parameter_flow(TIME)),
                 ranges=AWAY,
             ),
-            Step("flow-initial", "It starts at θ_0.", (), parameter_flow(sp.Integer(0)), THETA, ranges=AWAY),
+            Step(
+                "flow-initial",
+                "It starts at θ_0.",
+                (),
+                parameter_flow(sp.Integer(0)),
+                THETA,
+                ranges=AWAY,
+                shown=sp.Subs(parameter_flow(TIME), TIME, 0),
+            ),
             Step(
                 "critical-discount",
                 "λ = xx*(γ - γ_c) with γ_c = x/x*: divergence exactly for γ > γ_c when xx* > 0.",
@@ -121,6 +137,7 @@ def _one_parameter() -> Derivation:
                 td_error(parameter(STEP)).subs(THETA, REWARD / (X - GAMMA * X_NEXT)),
                 sp.Integer(0),
                 ranges=AWAY,
+                shown=sp.Subs(td_error(parameter(STEP)), THETA, REWARD / (X - GAMMA * X_NEXT)),
             ),
         ),
     )
@@ -147,7 +164,14 @@ def _two_points() -> Derivation:
                 two_point_error(STEP + 1),
                 (sp.eye(2) + ETA * two_point()) * two_point_error(STEP),
             ),
-            Step("recursion-initial", "It starts at u_0.", (), two_point_error(sp.Integer(0)), ERROR),
+            Step(
+                "recursion-initial",
+                "It starts at u_0.",
+                (),
+                two_point_error(sp.Integer(0)),
+                ERROR,
+                shown=sp.Subs(two_point_error(STEP), STEP, 0),
+            ),
             Step(
                 "flow",
                 "With exponentials it solves u' = Au.",
@@ -155,7 +179,14 @@ def _two_points() -> Derivation:
                 two_point_flow(TIME).diff(TIME),
                 two_point() * two_point_flow(TIME),
             ),
-            Step("flow-initial", "It starts at u_0.", (), two_point_flow(sp.Integer(0)), ERROR),
+            Step(
+                "flow-initial",
+                "It starts at u_0.",
+                (),
+                two_point_flow(sp.Integer(0)),
+                ERROR,
+                shown=sp.Subs(two_point_flow(TIME), TIME, 0),
+            ),
             Step(
                 "critical-discount",
                 "The even mode is critical at γ_c = (a + c)/(p + q).",
@@ -239,6 +270,8 @@ def _kernel() -> Derivation:
                 ("Φ = (1, 1/2), (-1, 1/2)", "Φ* = (0, √5/2) twice"),
                 sp.Matrix([gradient.dot(gradient) for block in (rows, following) for gradient in _rows(block)]),
                 sp.ones(4, 1) * sp.Rational(5, 4),
+                formula=r"\|\varphi(x_1)\|^2 = \|\varphi(x_2)\|^2 = \|\varphi(x^*_1)\|^2 = \|\varphi(x^*_2)\|^2 = "
+                r"\tfrac54",
             ),
         ),
     )

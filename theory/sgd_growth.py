@@ -85,6 +85,7 @@ def _law() -> Derivation:
                 (),
                 crash_in(ETA * rate_of(solution)),
                 LEFT,
+                shown=sp.Subs(crash_in(ETA * reading), SCALE, solution),
             ),
             Step(
                 "crash-of-reading",
@@ -92,6 +93,7 @@ def _law() -> Derivation:
                 (),
                 crash_in(ETA * reading),
                 SCALE**-POWER / (POWER * ETA * KAPPA_HAT),
+                shown=sp.Subs(crash_in(RATE), RATE, ETA * reading),
             ),
             Step(
                 "q-line",
@@ -113,6 +115,7 @@ def _law() -> Derivation:
                 (),
                 q,
                 error_scale * (POWER * ETA * KAPPA_HAT * LEFT) ** (-1 / EXPONENT),
+                shown=sp.Subs(error_scale * SCALE**L, SCALE, solution),
             ),
             Step(
                 "norm-exponent",
@@ -120,6 +123,7 @@ def _law() -> Derivation:
                 (),
                 LEFT * solution.diff(LEFT) / solution,
                 -1 / POWER,
+                shown=sp.Subs(LEFT / SCALE, SCALE, solution) * sp.Derivative(solution, LEFT),
             ),
             Step(
                 "inverse-slope",
@@ -169,6 +173,7 @@ def _limits() -> Derivation:
                 deep**-2,
                 1 - 2 * RATE * ELAPSED,
                 where=(sp.Lt(2 * RATE * ELAPSED, sp.Rational(9, 10)),),
+                shown=sp.Subs(law**-2, ORDER, 2),
             ),
             Step(
                 "rival",

@@ -53,6 +53,7 @@ def _system() -> Derivation:
                 ("no tie",),
                 smaller.subs(second, first + gap),
                 first,
+                shown=sp.Subs(smaller, second, first + gap),
             ),
             Step(
                 "minimum-second",
@@ -60,6 +61,7 @@ def _system() -> Derivation:
                 ("no tie",),
                 smaller.subs(first, second + gap),
                 second,
+                shown=sp.Subs(smaller, first, second + gap),
             ),
             Step(
                 "system",
@@ -96,6 +98,7 @@ def _reduction() -> Derivation:
                 (),
                 difference,
                 -grams[0] * ERRORS[0] + grams[1] * ERRORS[1],
+                formula=r"\dot u_1 - \dot u_2 = -G_1 u_1 + G_2 u_2",
             ),
             Step(
                 "triangular",
@@ -117,6 +120,8 @@ def _reduction() -> Derivation:
                 ("G_1 = G_2", "D1 = I/2"),
                 mixed * mean,
                 sp.diag(seem, -GRAM) * mixed,
+                formula=r"\begin{pmatrix}I & I\\ I & -I\end{pmatrix}B = \begin{pmatrix}A & 0\\ 0 & "
+                r"-G\end{pmatrix}\begin{pmatrix}I & I\\ I & -I\end{pmatrix},\quad D_1 = I/2",
             ),
             Step(
                 "one-critic",
