@@ -111,6 +111,24 @@ def certify_spectrum(matrix: Sequence[Sequence[Fraction]]) -> Certificate:
         )
 
 
+def certify_radius(matrix: Sequence[Sequence[Fraction]]) -> tuple[float, float]:
+    """Enclosure of the spectral radius of a rational matrix, from its exact characteristic polynomial.
+
+    Args:
+        matrix: Square matrix of rationals.
+
+    Returns:
+        Lower and upper bound of max |z| over its eigenvalues.
+    """
+    from flint import ctx, fmpq, fmpq_mat
+
+    with ctx.workdps(DIGITS):
+        exact = fmpq_mat([[fmpq(Fraction(e).numerator, Fraction(e).denominator) for e in row] for row in matrix])
+        factors = exact.charpoly().numer().factor_squarefree()[1]
+        moduli = [abs(root) for factor, _ in factors for root, _ in factor.complex_roots()]
+        return max(_below(modulus) for modulus in moduli), max(_above(modulus) for modulus in moduli)
+
+
 def certify_leading_by_signs(matrix: Sequence[Sequence[Fraction]], low: Fraction, high: Fraction) -> bool:
     """A second proof, by signs in exact rationals: p changes sign in (low, high) and is positive beyond.
 

@@ -105,6 +105,17 @@ NOTATION: dict[str, dict[str, str]] = {
         "δ": "d",
         "t": "T tau|z",
     },
+    "layernorm_bound": {
+        "H": "t a|ell",
+        "G": "a|G",
+        "g": "a|G",
+        **dict.fromkeys("hx", "ell a|s_x|G P s"),
+        **dict.fromkeys("Jfpσδ", "G P s|ell"),
+        "W": "omega",
+        **dict.fromkeys("Kk", "ell"),
+        "β": "R beta|R s_1",
+        "ω": "omega|omega_3",
+    },
     "layernorm_placement": {
         **dict.fromkeys("kvx", f"y|p|rho|{NUMBERS}"),
         "h": "rho",
@@ -170,6 +181,8 @@ NOTATION: dict[str, dict[str, str]] = {
         "θ": "a c",
         "Q": "s",
     },
+    "layernorm_graph": {**dict.fromkeys("EWkvwx", NUMBERS), "ε": "h t"},
+    "noncommuting_blocks": {"G": f"eta tau|z|{NUMBERS}", "P": "eta tau z", "η": "s tau", "w": "eta tau"},
     "decay_laws": {"T": "t x|tau x", "Q": "tau x"},
     "ema_targets": {
         "t": "mu",
