@@ -41,8 +41,8 @@ PROSE = "aA"
 """Letters that are English words too: symbols only beside a sign."""
 SIGNS = "=^_()[]{}·/|‖⟨⟩²³⁻ᵀ+*≤≥<>→∝⊥∇∂Σ√'₀₁₂" + "".join(GREEK)
 NOT_SYMBOLS = re.compile(
-    r"'s\b|\be\^|\de\^|/e\b|e²|\be_\d|\bd[a-zAB]*/d\w+|\b[oO]\(|Re\b|Im\b|'[^']*'|\(Samuelson\)|E\[|"
-    r"\bi(?=b|ω|γ)|ia?γ|_\{[^}]*\}|_[A-Za-z0-9]|\blr\b|\bI\b|L2"
+    r"'s\b|(?<![A-Za-z])e\^|/e\b|e²|\be_\d|\bd[a-zAB]*/d\w+|\b[oO]\(|Re\b|Im\b|'[^']*'|\(Samuelson\)|E\[|"
+    r"\bi(?=b|ω|γ)|ia?γ|_\{[^}]*\}|_[A-Za-z0-9]|\blr\b|(?<![A-Za-z])I(?![A-Za-z_])|L2"
 )
 """Genitives, exponentials, differentials, Landau's O, real and imaginary parts, quotations, indices, identities."""
 
@@ -181,6 +181,30 @@ NOTATION: dict[str, dict[str, str]] = {
         "θ": "a c",
         "Q": "s",
     },
+    "preconditioned_step": {
+        **dict.fromkeys("θm", "m|D J|a u"),
+        **dict.fromkeys("sv", "alpha h"),
+        **dict.fromkeys("PT", "beta h tau z"),
+        **dict.fromkeys("abc", "k k^*"),
+        "A": "K K^*|D_2",
+    },
+    "copied_target_radius": {
+        **dict.fromkeys("fxe", f"b phi|B v|{NUMBERS}"),
+        "i": f"phi|{NUMBERS}",
+        "h": "B v",
+        "ρ": "delta phi",
+    },
+    "averaged_target_modes": {"z": "x tau", "c": "r w", "F": "beta x tau"},
+    "optimiser_thresholds": {"v": "beta theta x", "b": "J h u", **dict.fromkeys("ru", NUMBERS)},
+    "frozen_preconditioner": {
+        "β": "H w|A t",
+        "k": "w y",
+        "κ": "A ell t w",
+        "x": "rho w y",
+        "g": "A ell t",
+        "t": "beta mu",
+    },
+    "look_ahead": {"σ": "W k", **dict.fromkeys("LQpr", "x")},
     "layernorm_graph": {**dict.fromkeys("EWkvwx", NUMBERS), "ε": "h t"},
     "noncommuting_blocks": {"G": f"eta tau|z|{NUMBERS}", "P": "eta tau z", "η": "s tau", "w": "eta tau"},
     "decay_laws": {"T": "t x|tau x", "Q": "tau x"},
