@@ -16,9 +16,9 @@ in theory/layernorm_bound.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -55,29 +55,30 @@ def kernel_bound(
     Source: derived; theory/layernorm_bound.py.
 
     Example:
+        >>> import torch
         >>> from seem.networks import MLPConfig
-        >>> shape = MLPConfig(depth=2, width=3, bias=False, normalisation="layer", affine=False, epsilon=1.0)
+        >>> shape = MLPConfig(depth=2, width=4, bias=False, normalisation="layer", affine=False, epsilon=1.0)
         >>> network = MLP(2, 1, shape, generator=torch.Generator())
         >>> with torch.no_grad():
-        ...     _ = network.linears[0].weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]))
+        ...     _ = network.linears[0].weight.copy_(torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, 2]]))
         ...     _ = network.linears[1].weight.fill_(1.0)
         >>> x0, v = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0])
-        >>> kernel_bound(network, x0, v)  # at the origin only the head's share is left: H² = 3
-        3.0
+        >>> kernel_bound(network, x0, v)  # at the origin only the head's share is left: H² = 4
+        4.0
     """
     config = network.config
     if config.kind not in ("layer", "group", "rms"):
         raise InputError(
             f"no bound is known with {config.kind!r} as normalisation: it holds for layer, group and rms, in layer 1"
         )
-    weights = [linear.weight.detach().double().cpu().numpy() for linear in network.linears]
-    biases = [linear.bias.detach().double().cpu().numpy() for linear in network.linears] if config.bias else None
+    weights = [_array(linear.weight) for linear in network.linears]
+    biases = [_array(linear.bias) for linear in network.linears] if config.bias else None
     normalised = [layer for layer in range(1, config.depth) if config.is_normalised(layer)]
     gains, shifts = ({layer: affine(network, layer)[part] for layer in normalised} for part in (0, 1))
     return max(
         ray_constant(
-            x0.double().cpu().numpy(),
-            None if direction is None else direction.double().cpu().numpy(),
+            _array(x0),
+            None if direction is None else _array(direction),
             [first, *weights[1:]],
             epsilon=config.epsilon,
             biases=None if biases is None else [first_bias, *biases[1:]],
@@ -113,9 +114,9 @@ def value_bound(network: MLP, stretch: float = 1.0) -> float:
     gain, shift = affine(network, normalised[-1])
     size = lipschitz * (stretch * np.abs(gain).max() * np.sqrt(np.size(gain)) + np.linalg.norm(shift))
     for linear in network.linears[normalised[-1] :]:
-        bias = 0.0 if linear.bias is None else linear.bias.detach().norm().item()
+        bias = float(np.linalg.norm(_array(linear.bias))) if config.bias else 0.0
         slope = 1.0 if linear is network.linears[-1] else lipschitz
-        size = slope * (torch.linalg.matrix_norm(linear.weight.detach(), 2).item() * size + bias)
+        size = slope * (float(np.linalg.norm(_array(linear.weight), 2)) * size + bias)
     return float(size)
 
 
@@ -153,9 +154,14 @@ def affine(network: MLP, layer: int) -> tuple[np.ndarray, np.ndarray]:
     norm, width = network.norms[layer - 1], network.config.width
     gain, shift = getattr(norm, "weight", None), getattr(norm, "bias", None)
     return (
-        np.ones(width) if gain is None else gain.detach().double().cpu().numpy(),
-        np.zeros(width) if shift is None else shift.detach().double().cpu().numpy(),
+        np.ones(width) if gain is None else _array(gain),
+        np.zeros(width) if shift is None else _array(shift),
     )
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A parameter or an input in float64; a module's attributes have no types of their own."""
+    return tensor.detach().double().cpu().numpy()
 
 
 def ray_constant(
@@ -214,7 +220,7 @@ def ray_constant(
     first, ratio, first_floor = first_layer(x0, direction, layers[0], None if biases is None else biases[0], epsilon)
     damping = dict.fromkeys(range(1, hidden + 1), 1.0)
     for layer in normal:
-        floor = first_floor if layer == 1 else (floors or {}).get(layer, np.sqrt(epsilon))
+        floor = first_floor if layer == 1 else (floors or {}).get(layer, float(np.sqrt(epsilon)))
         if layer > 1 and not floor > 0:
             raise InputError(f"ε = 0 and no floor of layer {layer}'s standard deviation: pass one in `floors`")
         damping[layer] = gain[layer] / floor if floor > 0 else np.inf
@@ -259,7 +265,7 @@ def first_layer(
     x0, weight = np.asarray(x0, dtype=float), np.asarray(weight, dtype=float)
     units = len(weight)
     centred = weight - weight.mean(0)
-    offset = np.zeros(units) if bias is None else np.asarray(bias, dtype=float) - np.mean(bias)
+    offset = np.zeros(units) if bias is None else np.asarray(bias, dtype=float) - np.mean(np.asarray(bias, dtype=float))
     start, constant = centred @ x0 + offset, float(bias is not None)
     if direction is None:
         growth, slope = np.linalg.svd(centred, compute_uv=False)[-1], np.linalg.norm(x0)
