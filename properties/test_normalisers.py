@@ -24,12 +24,11 @@ from properties.ray_bounds import (
     common_direction,
     gram_along,
     gram_rounding,
-    ntk_bound,
-    value_bound,
 )
 from properties.strategies.networks import EVERY_KIND, NORMALISATIONS, Case, cases
 from properties.strategies.rays import on_rays
 from seem.errors import InputError
+from seem.layernorm import kernel_bound, value_bound
 from seem.networks import MLP, MLPConfig
 from seem.normalisation import parse
 from seem.ntk import gram_blocks, gram_by_jacobians
@@ -124,7 +123,7 @@ def test_groupnorm_grows_where_one_group_does_not_see_the_direction_that_layerno
         sizes[kind] = gram_along(network, x0, torch.tensor([[2.0**20], [2.0**30]], dtype=torch.float64))[0, 1:]
     # What does not grow is some hundred times the slope, beside 2^20.
     assert sizes["group:2"][1] / sizes["group:2"][0] == pytest.approx(2.0**10, rel=1e-3)
-    assert sizes["layer"].max() <= ntk_bound(network, x0, v)
+    assert sizes["layer"].max() <= kernel_bound(network, x0, v)
 
 
 BATCH = EVERY_KIND | {"normalised": True, "normalisations": ("batch",)}
