@@ -26,6 +26,7 @@ import tyro
 from rich.console import Console
 
 from reference.tests.fault_processes import Done, run
+from seem.locks import LOCK
 
 CALLS = ("write", "fsync", "replace", "mkdir", "open", "create", "unlink")
 ERRORS = ("ENOSPC", "EIO", "EACCES")
@@ -38,6 +39,8 @@ BAD_INPUT = 2
 def contents(folder: Path, volatile: frozenset[str] = frozenset()) -> dict[str, Any]:
     """All files of a folder by name, without the fields that a repetition changes.
 
+    A lock file that could not be removed counts for nothing: it locks nothing once its process has ended.
+
     Args:
         folder: The output folder.
         volatile: Names of fields of JSON objects and of attributes of HDF5 files, at any depth.
@@ -46,7 +49,7 @@ def contents(folder: Path, volatile: frozenset[str] = frozenset()) -> dict[str, 
         Bytes, values of JSON files, or arrays and attributes of HDF5 files.
     """
     found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and path.name != LOCK):
         name, content = path.relative_to(folder).as_posix(), path.read_bytes()
         if path.suffix == ".json":
             found[name] = _without(json.loads(content), volatile)
