@@ -18,7 +18,7 @@ import tyro
 
 from claims.evidence import Evidence, fingerprint, read_outcomes, read_records
 from claims.ledger import ROOT, Ledger, LedgerError, check_bindings, read_ledger
-from claims.page import page
+from claims.page import in_markdown, page
 from claims.plugin import LEDGER
 from claims.verdicts import VERDICTS, Row, compute
 from seem.config import versions
@@ -105,7 +105,7 @@ def _rows(claims: list[dict[str, Any]]) -> list[str]:
     for claim in claims:
         verdict = "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
         verdict = "**evidence broken**" if claim["broken"] else verdict
-        lines.append(f"| {claim['statement'].replace('|', chr(92) + '|')} | {verdict} | `{claim['id']}` |")
+        lines.append(f"| {in_markdown(claim['statement'])} | {verdict} | `{claim['id']}` |")
     return lines
 
 

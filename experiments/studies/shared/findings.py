@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studies.shared.markdown import in_markdown
 from studies.shared.record import RECORDED
 from studies.shared.recorded import ORDER, provenance, recorded_folders, recorded_verdicts
 
@@ -77,7 +78,10 @@ def page(findings: list[Finding]) -> str:
     lines = ["# Findings", "", f"Generated from the recorded runs by `python experiments/findings.py`: {summary}.", ""]
     lines += ["## Refuted", ""]
     lines += [
-        f"- **{v['sentence']}** ({f.title}): {v['evidence']}." for f in findings for v in f.verdicts if _refuted(v)
+        f"- **{in_markdown(v['sentence'])}** ({f.title}): {in_markdown(v['evidence'])}."
+        for f in findings
+        for v in f.verdicts
+        if _refuted(v)
     ]
     for finding in findings:
         lines += ["", f"## {finding.title}", "", finding.says.strip(), ""]
@@ -85,7 +89,7 @@ def page(findings: list[Finding]) -> str:
         lines += [finding.provenance, "", "| sentence | verdict | measured |", "|---|---|---|"]
         for judged in sorted(finding.verdicts, key=lambda judged: ORDER.index(judged["verdict"])):
             verdict = f"**{judged['verdict']}**" if _refuted(judged) else judged["verdict"]
-            lines.append(f"| {_cell(judged['sentence'])} | {verdict} | {_cell(judged['evidence'])} |")
+            lines.append(f"| {in_markdown(judged['sentence'])} | {verdict} | {in_markdown(judged['evidence'])} |")
         for name in finding.figures:
             lines += ["", f"![{finding.title}](recorded/{finding.folder}/{name})"]
     return "\n".join(lines) + "\n"
@@ -93,10 +97,6 @@ def page(findings: list[Finding]) -> str:
 
 def _refuted(judged: dict[str, Any]) -> bool:
     return judged["verdict"] == "refuted"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def write_findings(options: FindingsOptions) -> int:
