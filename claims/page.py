@@ -17,8 +17,9 @@ from claims.verdicts import VERDICTS
 
 sys.path.insert(0, str(EXPERIMENTS))
 
-from findings import Finding, read_findings
-from recorded_studies import RECORDED, recorded_versions
+from studies.shared.findings import Finding, read_findings
+from studies.shared.record import RECORDED
+from studies.shared.recorded import recorded_versions
 
 from theory.render import ABOUT, parts
 
@@ -105,7 +106,7 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
     lines += [_evidence(item, claim, folders) for item in claim["evidence"]]
     tested = any(not item["name"].startswith(RECORD) for item in claim["evidence"])
     again = "Run its tests" if tested else "Judge its records again"
-    command = f"pytest --claim {claim['id']}" if tested else "pytest experiments/test_recorded.py"
+    command = f"pytest --claim {claim['id']}" if tested else "pytest experiments/tests/test_recorded.py"
     lines.append(f"</table><p>{again}: <code>{command}</code></p></details>")
     return "\n".join(lines)
 
@@ -163,6 +164,7 @@ def _figures(findings: list[Finding]) -> Iterator[str]:
         yield f"<p><code>{_escape(finding.command)}</code> ({_escape(finding.took)}; records in "
         made_with = ", ".join(f"{name} {version}" for name, version in recorded_versions(finding.folder).items())
         yield f"<code>experiments/recorded/{finding.folder}/</code>; made with {_escape(made_with)})</p>"
+        yield f"<p>{_escape(finding.provenance)}</p>"
         for name in finding.figures:
             source = shrink(RECORDED / finding.folder / name)
             yield f'<img loading="lazy" alt="{_escape(finding.title)}: {name}" src="data:image/png;base64,{source}">'

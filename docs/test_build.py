@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from findings import read_findings
+from studies.shared.findings import read_findings
 
 import seem
 

@@ -44,7 +44,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 CLOSE = 0.05
 
 
-class Parsed(Exception):  # noqa: N818 - no error
+class Parsed(BaseException):  # no error, and none that a command would catch
     """The options were accepted; nothing was run."""
 
 

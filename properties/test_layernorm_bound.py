@@ -20,7 +20,7 @@ from properties.ray_bounds import (
 )
 from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.rays import Ray, on_rays
-from seem.factors import gradient_factors
+from seem.features import gradient_factors
 from seem.layernorm import LIPSCHITZ, kernel_bound
 from seem.networks import ACTIVATIONS, MLPConfig
 from seem.ntk import gram_by_jacobians

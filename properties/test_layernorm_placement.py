@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from properties.ray_bounds import common_direction, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, Case, cases
 from properties.strategies.rays import on_rays
-from seem.factors import gradient_factors
+from seem.features import gradient_factors
 from seem.networks import MLP, MLPConfig
 
 LAYERNORM = EVERY_KIND | {"normalisations": ("layer",), "normalised": True}

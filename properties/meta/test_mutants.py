@@ -11,8 +11,8 @@ from seem.errors import InputError
 UNSEEN = Mutant(
     id="wrong-exponent",
     file="reference/seem/growth/base.py",
-    find="return (2 * self.depth - 2) / self.depth",
-    replace="return (2 * self.depth - 1) / self.depth",
+    find="return (self.degree - 1) / self.depth",
+    replace="return self.degree / self.depth",
     killed_by="properties/test_growth_laws.py::test_time_scales_inversely_with_the_rate",
     mistake="wrong exponent",
     area="meta",

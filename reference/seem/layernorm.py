@@ -135,7 +135,7 @@ def as_layernorms(network: MLP, weight: np.ndarray, bias: np.ndarray) -> list[tu
     if network.config.kind == "rms":
         return [(np.concatenate((weight, -weight)), np.concatenate((bias, -bias)))]
     if network.config.kind == "group":
-        groups = int(parse(network.config.normalisation)[1])
+        groups = int(parse(network.config.normalisation).option)
         parts = zip(np.split(weight, groups), np.split(bias, groups), strict=True)
         return [(np.tile(rows, (groups, 1)), np.tile(offsets, groups)) for rows, offsets in parts]
     return [(weight, bias)]

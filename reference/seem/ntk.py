@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 
 from seem.errors import InputError
 from seem.factors import check_one_output, check_rows_are_apart
-from seem.features import KernelFeatures
+from seem.features import KernelFeatures, why_no_closed_form
 from seem.networks import MLP
 
 Inputs = Tensor | tuple[Tensor, ...]
@@ -46,8 +46,8 @@ def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
 
 def is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
     """Whether a module is one of `seem.networks`, whose kernel has a closed form."""
-    # A subclass with a forward of its own is another function than its layers.
-    return isinstance(network, MLP) and type(network).forward is MLP.forward
+    # A subclass with a forward of its own is another function than its layers, and so are replaced layers.
+    return isinstance(network, MLP) and type(network).forward is MLP.forward and why_no_closed_form(network) is None
 
 
 def gram_blocks(network: nn.Module, x: Inputs, x_next: Inputs) -> tuple[Float[Tensor, "M M"], Float[Tensor, "M M"]]:

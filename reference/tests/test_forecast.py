@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seem.forecast import forecast, mechanism, refuse
+from seem.forecasting import forecast, mechanism, refuse
 from seem.growth import SGDLaw
 from seem.spectrum import Reading
 

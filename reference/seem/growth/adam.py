@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from seem.growth.base import PowerOfTime
+from seem.growth.base import FixedStepsLaw
 
 
 @dataclass(frozen=True)
-class AdamLaw(PowerOfTime):
+class AdamLaw(FixedStepsLaw):
     r"""Adam once the gradient's signs are frozen: :math:`\|\theta_t\| = \eta\sqrt{P}\,t + o(t)`, Q = Θ(t^L).
 
     Attributes:
