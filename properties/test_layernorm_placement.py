@@ -1,4 +1,6 @@
-"""One LayerNorm in any hidden layer, with or without affine, stops the kernel's growth along a ray.
+"""One LayerNorm in any hidden layer of a perceptron, with or without affine, stops the kernel's growth along a ray.
+
+A perceptron's layers lie on every path from input to head; `test_layernorm_graphs` has networks of several paths.
 
 Hypotheses: LayerNorm stands before the non-linearity; ε > 0; and the first normalised layer sees the direction: what
 moves its input is not the same for all its units. So neither a LayerNorm in every layer nor its affine is needed.

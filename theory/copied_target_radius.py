@@ -166,7 +166,7 @@ def _certificate() -> Derivation:
                 outside,
                 sp.Integer(1),
                 relation=">",
-                witness=outside - 1,
+                witness=sp.Rational(213, 7220),
                 formula=r"\left(\tfrac{\xi + \alpha}{\alpha}\right)^2 + \upsilon^2 = "
                 r"\left(\tfrac{189}{190}\right)^2 + \tfrac{1}{25} > 1",
             ),

@@ -68,6 +68,14 @@ def _weight_decay() -> Derivation:
                 POWER * DECAY * inverse_power() - POWER * ETA * KAPPA_HAT,
             ),
             Step(
+                "initial",
+                "It starts at a^(-m).",
+                (),
+                inverse_power(sp.Integer(0)),
+                SCALE**-POWER,
+                shown=sp.Subs(inverse_power(), TIME, 0),
+            ),
+            Step(
                 "flow",
                 "That is the flow of a: -m a^(-m-1)ȧ = Ḃ.",
                 (),
@@ -85,9 +93,7 @@ def _weight_decay() -> Derivation:
                 "crash",
                 "Above it, at x = Lw(1 + e), a^(-m) reaches zero after -ln(1 - Lw/x)/(mw) steps.",
                 ("x > Lw",),
-                (above / (ETA * L * SCALE**POWER) * ETA / DECAY)
-                + (SCALE**-POWER - above / (ETA * L * SCALE**POWER) * ETA / DECAY)
-                * sp.exp(POWER * DECAY * decay_crash(above)),
+                inverse_power(decay_crash(above)).subs(KAPPA_HAT, above / (ETA * L * SCALE**POWER)),
                 sp.Integer(0),
             ),
             Step(

@@ -64,7 +64,21 @@ def _steps() -> tuple[Step, ...]:
     scaled, shift, angle = sp.symbols("a t phi", positive=True)
     spread, start = sp.symbols("s_x s_1", positive=True)
     terms = constant()
-    kernel = sum(term / (1 + e) for term, e in zip(terms, SLACK, strict=False))
+    # The kernel from the factors themselves, each as large as it can be: what `constant` has put together.
+    (first, second), (shift_1, shift_2), (many_1, many_2) = GAINS, SHIFTS, UNITS
+    hidden_1, hidden_2 = (
+        LIPSCHITZ * (first * sp.sqrt(many_1) + shift_1),
+        LIPSCHITZ * (second * sp.sqrt(many_2) + shift_2),
+    )
+    head, across = LIPSCHITZ * HEAD, LIPSCHITZ**2 * SECOND * second / FLOORS[1] * HEAD
+    largest = (
+        hidden_2 * hidden_2 + BIAS,
+        (second * head / FLOORS[1]) * (second * head / FLOORS[1]) * (hidden_1 * hidden_1 + BIAS),
+        (first * across / FLOORS[0]) * (first * across) * SUPREMUM,
+        many_2 * head * head,
+        many_1 * across * across,
+    )
+    kernel = sum(share / (1 + e) for share, e in zip(largest, SLACK, strict=False))
     return (
         Step(
             "size",

@@ -18,7 +18,7 @@ from collections.abc import Collection
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.homogeneity import Network, gradient
+from theory.explicit_network import Network, gradient
 from theory.homogeneity_layernorm import EPSILON, PRE, layernorm
 from theory.layernorm_lemmas import jacobian
 

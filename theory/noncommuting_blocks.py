@@ -160,4 +160,36 @@ def _steps() -> tuple[Step, ...]:
     )
 
 
-DERIVATIONS = (Derivation("A slow target and blocks that do not commute", "derived", _steps()),)
+def held_matrix(copied_every: int, gram: sp.MatrixBase = GRAM, bootstrap: sp.MatrixBase = BOOTSTRAP) -> sp.MatrixBase:
+    """I + ηA Σ_j (I - ηG)^j, j below k: what k steps with the target held, then copied, do to u."""
+    held = sum(((IDENTITY - ETA * gram) ** j for j in range(copied_every)), 0 * IDENTITY)
+    return IDENTITY + ETA * (bootstrap - gram) * held
+
+
+def _copied() -> Derivation:
+    gram, bootstrap = (sp.Matrix(2, 2, sp.symbols(f"{name}_1:5", real=True)) for name in ("G", "G^*"))
+    error = sp.Matrix(sp.symbols("u_1 u_2", real=True))
+
+    def rolled(copied_every: int) -> sp.MatrixBase:
+        moved, now = 0 * error, error
+        for _ in range(copied_every):
+            moved = moved - ETA * now
+            now = error + gram * moved
+        return error + (gram - bootstrap) * moved
+
+    steps = tuple(
+        Step(
+            f"copied-every-{k}",
+            f"A target held for {k} steps and copied then, k = {k}: u becomes (I + ηA Σ_j(I - ηG)^j)u, j below k, "
+            "A = G* - G.",
+            (f"k = {k}",),
+            rolled(k),
+            held_matrix(k, gram, bootstrap) * error,
+            formula=rf"k = {k}:\quad u \mapsto \left(I + \eta A\sum_{{j<{k}}}(I - \eta G)^j\right)u",
+        )
+        for k in (1, 2, 3)
+    )
+    return Derivation("A target that is copied every k steps", "derived", steps)
+
+
+DERIVATIONS = (Derivation("A slow target and blocks that do not commute", "derived", _steps()), _copied())

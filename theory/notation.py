@@ -206,7 +206,15 @@ NOTATION: dict[str, dict[str, str]] = {
     },
     "look_ahead": {"σ": "W k", **dict.fromkeys("LQpr", "x")},
     "layernorm_graph": {**dict.fromkeys("EWkvwx", NUMBERS), "ε": "h t"},
-    "noncommuting_blocks": {"G": f"eta tau|z|{NUMBERS}", "P": "eta tau z", "η": "s tau", "w": "eta tau"},
+    "discount_margin": {**dict.fromkeys("GABΦb", f"gamma|z|{NUMBERS}")},
+    "noncommuting_blocks": {
+        "A": "G G^*",
+        "j": NUMBERS,
+        "G": f"eta tau|z|{NUMBERS}",
+        "P": "eta tau z",
+        "η": "s tau",
+        "w": "eta tau",
+    },
     "decay_laws": {"T": "t x|tau x", "Q": "tau x"},
     "ema_targets": {
         "t": "mu",

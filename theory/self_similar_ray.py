@@ -11,7 +11,7 @@ Source: paper, homogeneity (theory.homogeneity) and SGD theorem (recalled); the 
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.homogeneity import Network, gradient
+from theory.explicit_network import Network, gradient
 
 GAMMA, C = sp.symbols("gamma c", positive=True)
 ETA = sp.Symbol("eta", positive=True)

@@ -10,7 +10,7 @@ the latest crash are derived.
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.homogeneity import Network, gradient
+from theory.explicit_network import Network, gradient
 from theory.self_similar_ray import DEPTH_LESS_ONE, ETA, GAMMA, PARAMETERS, C, L
 
 KAPPA_HAT, SCALE, LEFT = sp.symbols("kappahat a s", positive=True)

@@ -60,7 +60,8 @@ class EMALaw(GrowthLaw):
     def mode_rate(self, bootstrap: float, gram: float) -> float:
         """The linear growth rate a step of one real mode: the larger root of (μ + ηg)(μ + τ) = ητg*.
 
-        It has the sign of ηλ = ηg* - ηg and, when positive, is smaller than it.
+        It has the sign of ηλ = ηg* - ηg and, when positive, is smaller than it. A mode of its own has an eigenvector of
+        both blocks; where they do not commute `transition` decides (theory/noncommuting_blocks.py).
 
         Args:
             bootstrap: ηg*, share of the bootstrap in the mode, 0 or more.
