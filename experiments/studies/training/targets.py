@@ -1,4 +1,4 @@
-"""What slower targets do: the extended laws say that they delay a divergence and do not move its criterion.
+"""Do slower targets delay a divergence, and leave its criterion where it is?
 
     python experiments/verify_targets.py --data hopper
 
