@@ -149,7 +149,9 @@ def test_only_chosen_layers_are_normalised(kind):
     plain = built(depth=4)
     names, bare = set(network.state_dict()), set(plain.state_dict())
     assert {name for name in names ^ bare if not name.startswith(("linears.1.", "norms.1."))} == set()
-    assert (names == bare) == (kind == "none")
+    modules = [type(norm) for norm in network.norms]
+    assert modules[0] is modules[2] is torch.nn.Identity
+    assert (names == bare and modules[1] is torch.nn.Identity) == (kind == "none")
 
 
 @pytest.mark.parametrize("kind", NORMALISATIONS)
