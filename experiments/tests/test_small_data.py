@@ -252,11 +252,11 @@ def test_overflows_are_recorded_judged_and_drawn(tmp_path, capsys, monkeypatch):
 
 
 BAD = {
-    "seed": (("--seeds", "-1"), "0 or more"),
-    "rows": (("--rows", "1"), "pass 2 to"),
-    "steps": (("--steps", "0"), "1 or more"),
-    "episodes": (("--episodes", "0"), "1 or more"),
-    "width": (("--width", "0"), "1 or more"),
+    "seed": (("--seeds", "-1"), "from 0 to"),
+    "rows": (("--rows", "1"), "from 2 to"),
+    "steps": (("--steps", "0"), "from 1 to"),
+    "episodes": (("--episodes", "0"), "from 1 to"),
+    "width": (("--width", "0"), "from 1 to"),
     "data": (("--data", "swimmer"), "hopper"),
 }
 

@@ -206,9 +206,9 @@ def call(study, *arguments):
 
 BAD = {
     "no seed": (("--seeds",), "at least one"),
-    "seed": (("--seeds", "-1"), "0 or more"),
-    "rows": (("--rows", "1"), "pass 2 to"),
-    "steps": (("--steps", "0"), "1 or more"),
+    "seed": (("--seeds", "-1"), "from 0 to"),
+    "rows": (("--rows", "1"), "from 2 to"),
+    "steps": (("--steps", "0"), "from 1 to"),
     "data": (("--data", "swimmer"), "hopper"),
 }
 

@@ -28,20 +28,20 @@ from seem.ntk import gram_by_jacobians
 FOLDER = Path(__file__).parents[1]
 SCRIPTS = ("toy_maze", "baird", "ntk_map")
 BAD = {
-    "maze, no seed": ("toy_maze", ("--seeds",), "at least one of --seeds"),
+    "maze, no seed": ("toy_maze", ("--seeds",), "--seeds is empty: pass at least one"),
     "maze, seed": ("toy_maze", ("--seeds", "-1"), "from 0 to"),
-    "maze, discount": ("toy_maze", ("--discounts", "1"), "in [0, 1)"),
-    "maze, budget": ("toy_maze", ("--budget", "9"), "400 or more"),
-    "baird, no step": ("baird", ("--steps",), "at least one of --steps"),
-    "baird, seed": ("baird", ("--seeds", "-1"), "0 or more"),
-    "baird, step": ("baird", ("--steps", "0.2"), "0.001 to 0.13"),
+    "maze, discount": ("toy_maze", ("--discounts", "1"), "below 1"),
+    "maze, budget": ("toy_maze", ("--budget", "9"), "from 400 to"),
+    "baird, no step": ("baird", ("--steps",), "--steps is empty: pass at least one"),
+    "baird, seed": ("baird", ("--seeds", "-1"), "from 0 to"),
+    "baird, step": ("baird", ("--steps", "0.2"), "of at least 0.001 and up to 0.13"),
     "baird, edge": ("baird", ("--discounts", "0.976"), "further than 0.004"),
-    "baird, discount": ("baird", ("--discounts", "nan"), "from 0 to 1"),
-    "map, no reference": ("ntk_map", ("--references",), "at least one of --references"),
-    "map, seed": ("ntk_map", ("--seeds", "-1"), "0 or more"),
+    "baird, discount": ("baird", ("--discounts", "nan"), "of at least 0 and up to 1"),
+    "map, no reference": ("ntk_map", ("--references",), "--references is empty: pass at least one"),
+    "map, seed": ("ntk_map", ("--seeds", "-1"), "from 0 to"),
     "map, origin": ("ntk_map", ("--references", "0", "0"), "off the origin"),
-    "map, width": ("ntk_map", ("--width", "8"), "16 to 20000"),
-    "map, points": ("ntk_map", ("--points", "1"), "5 to 101"),
+    "map, width": ("ntk_map", ("--width", "8"), "from 16 to 20000"),
+    "map, points": ("ntk_map", ("--points", "1"), "from 5 to 101"),
 }
 
 

@@ -42,12 +42,12 @@ BAD = {
     "missing folder": (("--env", "hopper", "--data-dir", "missing"), "missing"),
     "device": (("--env", "hopper", "--device", "abacus"), "--device cpu"),
     "dtype": (("--env", "hopper", "--dtype", "float16"), "float32"),
-    "depth": (("--env", "hopper", "--depths", "0"), "1 or more"),
-    "discount": (("--env", "hopper", "--discount", "1.5"), "from 0 to 1"),
-    "negative discount": (("--env", "hopper", "--control-discount", "-0.1"), "from 0 to 1"),
-    "lr": (("--env", "hopper", "--lr", "0"), "positive"),
-    "budget": (("--env", "hopper", "--budget", "0"), "1 or more"),
-    "too many rows": (("--env", "hopper", "--batch", "1000000"), "transitions"),
+    "depth": (("--env", "hopper", "--depths", "0"), "from 1 to 64"),
+    "discount": (("--env", "hopper", "--discount", "1.5"), "of at least 0 and up to 1"),
+    "negative discount": (("--env", "hopper", "--control-discount", "-0.1"), "of at least 0 and up to 1"),
+    "lr": (("--env", "hopper", "--lr", "0"), "above 0"),
+    "budget": (("--env", "hopper", "--budget", "0"), "from 1 to"),
+    "too many rows": (("--env", "hopper", "--batch", "1000000"), "does not fit"),
     "workers": (("--env", "hopper", "--workers", "0"), "1 or more"),
 }
 

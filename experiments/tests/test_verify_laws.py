@@ -28,8 +28,8 @@ BAD = {
     "depth": (("--depths", "1"), "from 2 to 6"),
     "no depth": (("--depths",), "at least one"),
     "width": (("--width", "1"), "4 to 256"),
-    "seed": (("--seeds", "-1"), "0 or more"),
-    "law": (("--laws", "sdg"), "choose from sgd"),
+    "seed": (("--seeds", "-1"), "from 0 to"),
+    "law": (("--laws", "sdg"), "pass sgd, adam"),
     "workers": (("--workers", "0"), "1 or more"),
 }
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated
 
-import torch
 import tyro
 
 import seem
 from seem.agents import AgentConfig, BuiltIn
+from seem.checks import check_choice, check_integer, check_number, check_seed, check_steps
+from seem.checks import open_device as open_device
 from seem.datasets import Dataset
-from seem.errors import InputError
 from seem.records import RECORD_FORMAT, canonical_json, digest
 
 
@@ -42,14 +42,13 @@ class RunConfig:
     tightening: float = 0.15
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "float64"):
-            raise InputError(f"unknown dtype {self.dtype!r}: choose float32 or float64")
-        if self.budget < 1 or self.reading_interval < 1:
-            raise InputError("budget and reading_interval count critic steps: pass 1 or more")
-        if self.rows < 1 or (self.batch is not None and self.batch < 1):
-            raise InputError("rows and batch count transitions: pass 1 or more")
-        if not 0 < self.tightening <= 1:
-            raise InputError(f"tightening {self.tightening} is impossible: pass a share above 0 and up to 1")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_steps("budget", self.budget)
+        check_steps("reading_interval", self.reading_interval)
+        for name in ("rows",) if self.batch is None else ("rows", "batch"):
+            check_integer(name, getattr(self, name), 1)
+        check_seed("seed", self.seed)
+        check_number("tightening", self.tightening, above=0, most=1)
 
 
 def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
@@ -66,22 +65,6 @@ def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
         64 hexadecimal digits.
     """
     return digest(canonical_json([config, dataset.sha256, device, RECORD_FORMAT]))
-
-
-def open_device(name: str) -> torch.device:
-    """A torch device that exists here.
-
-    Raises:
-        InputError: When torch does not know it or cannot use it.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"device {name!r} cannot be used here: pass --device cpu, or cuda where there is a GPU"
-        ) from error
-    return device
 
 
 def versions() -> dict[str, str]:

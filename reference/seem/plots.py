@@ -3,13 +3,14 @@
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from seem.analysis import linearity, surge
 from seem.growth import SGDLaw
@@ -32,15 +33,30 @@ def new_figure(width: float | int, height: float | int) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically.
+    """Write a figure as PNG, atomically; titles, labels and legends are taken as they are, without mathematics.
 
     Args:
         figure: The figure.
         path: Where; its folder must exist.
     """
+    for text in _words(figure):
+        text.set_parse_math(False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
     write_atomically(path, content.getvalue())
+
+
+def _words(figure: Figure) -> Iterator[Text]:
+    """Every text that may hold a name of somebody's; ticks are matplotlib's own, and its powers of ten are formulas."""
+    ticks = {
+        id(text)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for text in (*axis.get_ticklabels(which="both"), axis.get_offset_text())
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in ticks:
+            yield text
 
 
 def _depth(record: RunRecord) -> int:

@@ -12,6 +12,7 @@ from studies.baird.verdicts import VANISHING, judge, of_kind
 from studies.shared.runs import KeptRun
 from studies.shared.study import Plan, Study, StudyOptions
 
+from seem.checks import check_number, check_unique
 from seem.errors import InputError
 from seem.executors import ExecutorOptions
 from seem.plots import new_figure
@@ -76,14 +77,10 @@ def plan(options: BairdOptions) -> Plan:
     Raises:
         InputError: When an option is impossible.
     """
-    if not options.steps or not options.discounts:
-        raise InputError("nothing to verify: pass at least one of --steps and of --discounts")
-    if any(seed < 0 for seed in options.seeds):
-        raise InputError("a seed is negative: pass --seeds of 0 or more")
-    if any(not SMALLEST_STEP <= step <= LARGEST_STEP for step in options.steps):
-        raise InputError(f"a step size is out of range: pass --steps from {SMALLEST_STEP:g} to {LARGEST_STEP:g}")
-    if any(not 0 <= discount <= 1 for discount in options.discounts):
-        raise InputError("a discount is out of range: pass --discounts from 0 to 1")
+    for step in check_unique("--steps", options.steps):
+        check_number("--steps", step, least=SMALLEST_STEP, most=LARGEST_STEP)
+    for discount in check_unique("--discounts", options.discounts):
+        check_number("--discounts", discount, least=0, most=1)
     if any(abs(discount - edge) <= EDGE for discount in options.discounts for edge in WINDOW):
         raise InputError(
             f"two modes all but meet at the edge of the complex window: pass --discounts further than {EDGE:g}"

@@ -14,9 +14,18 @@ from studies.shared.runs import KeptRun
 from studies.shared.study import Plan, StudyOptions
 
 from seem.agents.td3 import TD3Config
+from seem.checks import (
+    check_choice,
+    check_depth,
+    check_number,
+    check_rows,
+    check_steps,
+    check_unique,
+    check_width,
+    open_device,
+)
 from seem.config import RunConfig
 from seem.datasets import Dataset, describe, load, resolve
-from seem.errors import InputError
 from seem.networks import MLPConfig
 from seem.records import digest, read_run
 from seem.sweep import run_folder
@@ -137,17 +146,22 @@ def plan(options: GrowthOptions) -> Plan:
     Raises:
         InputError: When a run's configuration is impossible, or more rows are asked for than there are.
     """
+    for depth in check_unique("--depths", options.depths):
+        check_depth("--depths", depth)
+    check_width("--width", options.width)
+    for name in ("lr", "adam_lr"):
+        check_number(f"--{name.replace('_', '-')}", getattr(options, name), above=0)
+    for name in ("discount", "control_discount"):
+        check_number(f"--{name.replace('_', '-')}", getattr(options, name), least=0, most=1)
+    for name in ("adam_steps", "budget"):
+        check_steps(f"--{name.replace('_', '-')}", getattr(options, name))
+    check_choice("--dtype", options.dtype, ("float64", "float32"))
+    open_device(options.device, "--device")
     dataset = resolve(options.env, options.dataset, options.data_dir)
-    if not options.depths:
-        raise InputError("a growth study needs a depth: pass at least one of --depths")
+    check_rows("--batch", options.batch, len(dataset.transitions), dataset.name)
     for depth in options.depths:
         for kind in KINDS if depth > 1 else ("plain", "low-discount", "adam"):
             run_config(options, kind, depth, options.seeds[0], options.budget)
-    if not 1 <= options.batch <= len(dataset.transitions):
-        raise InputError(
-            f"--batch {options.batch} does not fit {len(dataset.transitions)} transitions: "
-            f"pass 1 to {len(dataset.transitions)}"
-        )
     optimisers: Sequence[Literal["sgd", "adam"]] = ("sgd", "adam") if options.adam else ("sgd",)
     groups = [Group(name, depth, seed) for name in optimisers for depth in options.depths for seed in options.seeds]
     told = (describe(options.env, dataset),)

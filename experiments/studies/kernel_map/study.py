@@ -20,6 +20,7 @@ from studies.kernel_map.verdicts import judge
 from studies.shared.runs import KeptRun
 from studies.shared.study import Plan, Study, StudyOptions
 
+from seem.checks import check_integer, check_unique
 from seem.errors import InputError
 
 
@@ -75,16 +76,11 @@ def plan(options: MapOptions) -> Plan:
     Raises:
         InputError: When an option is impossible.
     """
-    if not options.references:
-        raise InputError("nothing to verify: pass at least one of --references")
-    if any(seed < 0 for seed in options.seeds):
-        raise InputError("a seed is negative: pass --seeds of 0 or more")
+    check_unique("--references", options.references)
     if any(not 0 < math.hypot(*reference) < math.inf for reference in options.references):
         raise InputError("a reference point has no direction: pass --references of finite points off the origin")
-    if not 16 <= options.width <= 20_000:
-        raise InputError(f"--width {options.width} is too narrow or too wide for a map: pass 16 to 20000")
-    if not 5 <= options.points <= 101:
-        raise InputError(f"--points {options.points} makes no map: pass 5 to 101")
+    check_integer("--width", options.width, 16, 20_000)
+    check_integer("--points", options.points, 5, 101)
     mapped = (INITIALISATIONS[0], options.seeds[0])
     return Plan(
         [

@@ -24,7 +24,7 @@ from studies.shared.runs import KeptRun
 from studies.shared.study import Plan, Study, StudyOptions
 from studies.shared.verdicts import Verdict
 
-from seem.errors import InputError
+from seem.checks import check_choice, check_integer, check_unique
 from seem.plots import new_figure
 
 Check = Callable[[Start], list[Measurement]]
@@ -41,6 +41,8 @@ CHECKS: dict[str, Check] = {
 }
 DEEPEST = 6
 """Deeper narrow ReLU critics start with almost no living path."""
+WIDEST = 256
+"""Units of a small critic."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,11 @@ def plan(options: LawsOptions) -> Plan:
     Raises:
         InputError: When an option is impossible.
     """
-    if not options.depths or not options.laws:
-        raise InputError("nothing to verify: pass at least one of --depths and of --laws")
-    for depth in options.depths:
-        if not 2 <= depth <= DEEPEST:
-            raise InputError(f"depth {depth} has no law to verify here: pass --depths from 2 to {DEEPEST}")
-    if not 4 <= options.width <= 256:
-        raise InputError(f"--width {options.width} is too narrow or too wide for a small critic: pass 4 to 256")
-    if any(seed < 0 for seed in options.seeds):
-        raise InputError("a seed is negative: pass --seeds of 0 or more")
-    unknown = [name for name in options.laws if name not in CHECKS]
-    if unknown:
-        raise InputError(f"unknown law {unknown[0]!r}: choose from {', '.join(CHECKS)}")
+    for depth in check_unique("--depths", options.depths):
+        check_integer("--depths", depth, 2, DEEPEST)
+    check_integer("--width", options.width, 4, WIDEST)
+    for law in check_unique("--laws", options.laws):
+        check_choice("--laws", law, tuple(CHECKS))
     chosen = [(name, CHECKS[name], depth) for name in options.laws for depth in options.depths]
     if "ema" in options.laws:
         chosen.append(("complex pair", check_complex_pair, 1))

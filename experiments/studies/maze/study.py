@@ -10,7 +10,7 @@ from studies.maze.verdicts import GOLDEN, KINDS, judge
 from studies.shared.runs import KeptRun
 from studies.shared.study import Plan, Study, StudyOptions
 
-from seem.errors import InputError
+from seem.checks import MOST_STEPS, check_integer, check_number, check_unique
 
 PRINTED = Maze(trajectory_seed=1458, net_seed=111)
 """Source: the authors' public code (printed)."""
@@ -19,6 +19,12 @@ ROUNDED = (
     *(Maze(1458, 111, jitter=2.0**-24, jitter_seed=seed) for seed in range(4)),
 )
 """The printed run with other rounding: in float64, and with initial weights moved by up to one of float32's."""
+
+
+MOST_LEGACY_SEED = 2**32 - 1
+"""numpy's legacy generator, which the authors' code draws from, takes no larger one."""
+SHORTEST = 400
+"""Iterations that the runs need to crash."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,11 @@ def plan(options: MazeOptions) -> Plan:
     Raises:
         InputError: When an option is impossible.
     """
-    if not options.discounts:
-        raise InputError("nothing to verify: pass at least one of --discounts")
-    if any(not 0 <= seed < 2**32 for seed in options.seeds):
-        raise InputError("a seed is out of numpy's range: pass --seeds from 0 to 4294967295")
-    if any(not 0 <= discount < 1 for discount in options.discounts):
-        raise InputError("the true Q is 0 only below discount 1: pass --discounts in [0, 1)")
-    if options.budget < 400:
-        raise InputError(f"--budget {options.budget} is too short for the runs to crash: pass 400 or more")
+    for seed in options.seeds:
+        check_integer("--seeds", seed, 0, MOST_LEGACY_SEED)
+    for discount in check_unique("--discounts", options.discounts):
+        check_number("--discounts", discount, least=0, below=1)
+    check_integer("--budget", options.budget, SHORTEST, MOST_STEPS)
     first, budget = options.discounts[0], options.budget
     mazes = [Maze(seed, seed, discount, budget=budget) for discount in options.discounts for seed in options.seeds]
     mazes += [Maze(seed, seed, first, bias=False, budget=budget) for seed in options.seeds]

@@ -16,9 +16,11 @@ from studies.shared.record import RUNS, begin, find_record, write_results
 from studies.shared.runs import KeptRun
 from studies.shared.verdicts import Verdict, as_json, exit_status, open_console, print_verdicts, turned
 
+from seem.checks import check_seeds
 from seem.datasets import Dataset
-from seem.errors import InputError, run_command
+from seem.errors import run_command
 from seem.executors import ExecutorOptions
+from seem.locks import lock_folder
 from seem.plots import save_figure
 from seem.records import make_folder, read_lines, write_lines
 from seem.sweep import Named, run_tasks, show_progress
@@ -142,17 +144,21 @@ def run_study(study: Study[Options], options: Options) -> int:
         declaration and options on the same data; with ``strict`` also when a sentence is refuted; else 0.
 
     Raises:
-        InputError: When an option is impossible or data are missing.
+        InputError: When an option is impossible, data are missing, or another process runs a study in the same folder.
     """
     console = open_console()
     used = options.shortened() if options.quick else options
-    if not used.seeds:
-        raise InputError("a study needs a seed: pass at least one of --seeds")
+    check_seeds("--seeds", used.seeds)
     plan = study.plan(used)
     used.execution.check(plan.device)
     for line in plan.told:
         console.print(line, soft_wrap=True)
     out = make_folder(used.out or Path("runs") / (study.folder(used) if study.folder else study.name))
+    with lock_folder(out):
+        return _run(console, study, used, plan, out)
+
+
+def _run(console: Console, study: Study[Options], used: Options, plan: Plan, out: Path) -> int:
     begin(out, study.name, study.declared["sha256"])
     sweep = run_tasks(partial(plan.measure, out / "runs"), plan.tasks, used.execution, folder=out, device=plan.device)
     finished = dict(show_progress(sweep, len(plan.tasks), console))

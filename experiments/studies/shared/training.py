@@ -14,9 +14,9 @@ from studies.shared.runs import Arm, Budget, KeptRun, keep, value_bound
 from studies.shared.study import Plan, Study, StudyOptions
 from studies.shared.verdicts import Verdict
 
+from seem.checks import check_rows, check_steps, check_unique, open_device
 from seem.config import RunConfig
 from seem.datasets import Dataset, describe, load, resolve
-from seem.errors import InputError
 from seem.records import canonical_json, make_folder, parse_json, read_run, write_atomically
 from seem.sweep import Task, run_folder, train_task
 
@@ -119,15 +119,14 @@ def plan_training(
     Raises:
         InputError: Naming the option that is impossible.
     """
-    if not options.data:
-        raise InputError("a study needs data: pass at least one of --data")
-    if any(seed < 0 for seed in options.seeds):
-        raise InputError("a seed is negative: pass --seeds of 0 or more")
+    check_unique("--data", options.data)
+    check_steps("--steps", options.steps)
+    open_device(options.device, "--device")
     # By name, so that runs are in one order however the data are listed.
     datasets = sorted((find(name, options.data_dir) for name in options.data), key=lambda dataset: dataset.name)
+    check_unique("--data", [dataset.name for dataset in datasets])
     for dataset in datasets:
-        if not 2 <= options.rows <= len(dataset.transitions):
-            raise InputError(f"--rows {options.rows} does not fit {dataset.name}: pass 2 to {len(dataset.transitions)}")
+        check_rows("--rows", options.rows, len(dataset.transitions), dataset.name, least=2)
     shared = budget(options.steps, options.rows)
     tasks = []
     for dataset, arm, seed in product(datasets, arms, options.seeds):

@@ -41,12 +41,15 @@ from studies.small_data.verdicts import (
     start_bias,
 )
 
+from seem.checks import check_integer, check_width
 from seem.datasets.collect import TASKS
 from seem.datasets.rollout import make_env
 
 PACE = {"TD3+BC": 1.0, "CQL": 0.4, "IQL": 0.5}
 """Share of the steps that an algorithm takes: d3rlpy's cost more, and move the targets each time, not every other."""
 LOOKS = 50
+MOST_EPISODES = 1000
+"""They run side by side, an environment each."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def plan(options: SmallDataOptions) -> Plan:
     Raises:
         InputError: When an option is impossible, or a data set has no environment to be scored in.
     """
+    check_width("--width", options.width)
+    check_integer("--episodes", options.episodes, 1, MOST_EPISODES)
     for name in options.data:
         make_env(TASKS[find(name, options.data_dir).name.split("-")[0]].env_id).close()
     return plan_training(arms(width=options.width, episodes=options.episodes), budget, measure, options)

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import seem
 from seem.agents.sac import SAC, SACConfig
+from seem.checks import check_seed, check_steps
 from seem.datasets.dataset import EMBEDDED
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, rollout, statistics, take_steps
 from seem.errors import InputError, run_command
@@ -93,8 +94,9 @@ class CollectConfig:
         for name in ("rows", "budget", "start_steps", "batch_size", "evaluation_interval", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: pass 1 or more")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}: pass 0 or more")
+        for name in ("rows", "budget", "start_steps", "batch_size", "evaluation_interval", "evaluation_episodes"):
+            check_steps(f"--{name.replace('_', '-')}", getattr(self, name))
+        check_seed("--seed", self.seed)
 
 
 class Trained(NamedTuple):
