@@ -125,13 +125,18 @@ def install(fault: dict[str, Any], umask: int | None = None) -> None:
     faults, original = Faults(**fault), io.open
 
     class File(io.FileIO):
+        failure: OSError | None = None
+
         def write(self, data: Any) -> int:
+            if self.failure is not None:
+                failure, self.failure = self.failure, None
+                raise failure
             try:
                 faults.hit("write", path_of(self.fileno()))
-            except OSError:  # as on a full disk: half of it is there
+            except OSError as error:  # as on a full disk: half of it is taken, and the rest fails
                 whole = memoryview(data).cast("B")
-                super().write(whole[: len(whole) // 2])
-                raise
+                self.failure = error
+                return super().write(whole[: max(1, len(whole) // 2)])
             return super().write(data)
 
     def opened(
