@@ -22,7 +22,8 @@ def command(body: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in (TRACEBACK, "PYTHONIOENCODING")}
+    unwanted = (TRACEBACK, "PYTHONIOENCODING", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return kept | variables
 
 
@@ -139,6 +140,7 @@ def test_output_that_cannot_be_written_is_bad_input(lines, status, tmp_path):
 def test_complaints_that_cannot_be_written_keep_the_status():
     assert in_shell("raise InputError('wrong')", f"2> {FULL}").returncode == BAD_INPUT
     assert in_shell("print('told', file=sys.stderr)\nreturn 0", f"2> {FULL}").returncode == 0
+    assert in_shell("print('told', end='', file=sys.stderr)\nreturn 0", f"2> {FULL}").returncode == 0
 
 
 ASKING = "sys.stdout.isatty(), sys.stdout.encoding, sys.stderr.isatty(), sys.stdout.writable()\n"
@@ -164,10 +166,11 @@ def test_closed_streams_keep_the_status(body, status, redirection):
     assert (done.stdout == "") == (">&-" in redirection.split())
 
 
-def test_a_file_does_not_take_the_place_of_a_closed_stream(tmp_path):
+@pytest.mark.parametrize("redirection", [">&-", "<&- >&-"])
+def test_a_file_does_not_take_the_place_of_a_closed_stream(tmp_path, redirection):
     out = tmp_path / "out"
     file = f"with open({str(out)!r}, 'w') as file:\n    file.write('kept')\n    file.flush()\n    "
-    done = in_shell(f"{file}os.system('echo astray')\nreturn 0", ">&-")
+    done = in_shell(f"{file}os.write(1, b'astray')\nreturn 0", redirection)
     assert done.returncode == 0
     assert out.read_text() == "kept"
 
