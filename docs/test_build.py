@@ -78,7 +78,7 @@ def findings_come_with_their_figures(site: Path) -> None:
 
 
 def the_appendix_says_what_to_expect(site: Path) -> None:
-    """The table that is made from the records, with a line a study."""
+    """The table that is made from the records, with a line per study."""
     text = (site / "artifact.html").read_text(encoding="utf-8")
     assert "expected verdicts" in text
     for finding in read_findings():

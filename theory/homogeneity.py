@@ -30,7 +30,7 @@ class Network:
     Attributes:
         depth: Number L of weight matrices.
         weights: One matrix a layer.
-        biases: One column a layer.
+        biases: One column per layer.
     """
 
     def __init__(self, depth: int) -> None:

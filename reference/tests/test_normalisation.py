@@ -109,7 +109,7 @@ def test_forward_equals_the_formula_in_python_floats(options):
         if tensor.is_floating_point():  # all but BatchNorm's count of batches; variances stay positive
             tensor += 0.5 * torch.rand(tensor.shape, generator=generator(2), dtype=torch.float64)
     expected = [slow_row(network, row) for row in inputs().tolist()]
-    # 1e-13: some twenty float64 operations a layer on numbers of size 1 to 10.
+    # 1e-13: some twenty float64 operations per layer on numbers of size 1 to 10.
     torch.testing.assert_close(network(inputs())[:, 0].tolist(), expected, rtol=1e-13, atol=1e-13)
 
 
