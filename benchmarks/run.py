@@ -27,7 +27,7 @@ TARGET_COLUMN = {True: "yes", False: "**no**", None: ""}
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchmarkOptions:
     """Command line of the benchmarks.
 
     Attributes:
@@ -106,7 +106,7 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def main(options: Options) -> int:
+def main(options: BenchmarkOptions) -> int:
     """Run what was asked for.
 
     Returns:
@@ -138,4 +138,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(Options)))
+    run_command(lambda: main(tyro.cli(BenchmarkOptions)))

@@ -28,8 +28,8 @@ class Evidence:
 
     Attributes:
         name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: SENTENCE``.
-        outcome: "passed" says that a test passed or that a recorded claim is verified, "failed" that a test failed or
-            that a recorded claim is refuted, "skipped" that a test did not run, "open" that a record is inconclusive,
+        outcome: "passed" says that a test passed or that a recorded sentence is verified, "failed" that a test failed or
+            that a recorded sentence is refuted, "skipped" that a test did not run, "open" that a record is inconclusive,
             "broken" that a record is missing, changed, or does not follow from its numbers.
         detail: Numbers of a record, reason of a skip, or a summary of a failure.
         cases: How many parametrised cases a test has.

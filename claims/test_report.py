@@ -185,7 +185,7 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     write_outcomes(outputs / "outcomes.json", tests, fingerprint())
     monkeypatch.setattr(report, "run_tests", lambda _: pytest.fail("tests ran though outcomes are fresh"))
     monkeypatch.setattr(report, "page", lambda *_: "")
-    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 0
+    assert report.main(report.ReportOptions(outcomes=outputs / "outcomes.json")) == 0
     counts = ", ".join(f"{WRITTEN['counts'][verdict]} {verdict}" for verdict in VERDICTS)
     assert capsys.readouterr().out.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
@@ -197,7 +197,7 @@ def test_a_failed_test_is_printed_as_broken_and_gives_status_one(outputs, capsys
     broken.outcome, broken.detail = "failed", "assert 1 == 2"
     write_outcomes(outputs / "outcomes.json", tests, fingerprint())
     monkeypatch.setattr(report, "page", lambda *_: "")
-    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 1
+    assert report.main(report.ReportOptions(outcomes=outputs / "outcomes.json")) == 1
     printed = capsys.readouterr().out
     assert "BROKEN" in printed
     assert f"{broken.name} failed: assert 1 == 2" in printed

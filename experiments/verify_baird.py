@@ -1,4 +1,4 @@
-"""Run Baird's star and compare with its exact solution: growth a step, the complex window, the thresholds.
+"""Run Baird's star and compare with its exact solution: growth per step, the complex window, the thresholds.
 
 python experiments/verify_baird.py --quick
 """

@@ -24,7 +24,7 @@ def gradient_rows(network: nn.Module, x: Inputs) -> dict[str, Tensor]:
     """Per-sample gradients, by one backward pass a row.
 
     Args:
-        network: A module with one output a row.
+        network: A module with one output per row.
         x: Inputs, N rows, or a tuple of them.
 
     Returns:
@@ -44,7 +44,7 @@ def gram_shares(network: nn.Module, z: Inputs, x: Inputs) -> dict[str, Tensor]:
     """What each parameter contributes to the Gram block G(Z, X).
 
     Args:
-        network: A module with one output a row.
+        network: A module with one output per row.
         z: Inputs of the rows.
         x: Inputs of the columns.
 

@@ -152,7 +152,7 @@ def _derivation() -> Derivation:
             ),
             Step(
                 "modulus-in-window",
-                "In the window |1 + ηλ|² = 1 + η(17γ - 15) + 26η²(1 - γ): the growth a step is this, not 1 + ηλ.",
+                "In the window |1 + ηλ|² = 1 + η(17γ - 15) + 26η²(1 - γ): the growth per step is this, not 1 + ηλ.",
                 ("complex window",),
                 (1 + ETA * real) ** 2 + ETA**2 * imaginary**2,
                 gain,

@@ -211,7 +211,7 @@ def euler_time_to_pass(depth: int, rate: Fraction, factor: int, growth: Fraction
         depth: L, at least 2.
         rate: λ at the start, per unit time.
         factor: Growth of Q = a^L.
-        growth: Relative growth a step.
+        growth: Relative growth per step.
 
     Returns:
         An upper bound of the passing time.

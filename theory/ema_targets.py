@@ -38,7 +38,7 @@ def mode_rate(eta_gram: sp.Expr, eta_bootstrap: sp.Expr) -> sp.Expr:
 
 
 def growth_rate(ratio: sp.Expr, depth: sp.Expr = L) -> sp.Expr:
-    """Growth of ln Q a step once the critic has caught up: L ln(1 + τ(ρ - 1)), ρ = ratio^(1/L)."""
+    """Growth of ln Q per step once the critic has caught up: L ln(1 + τ(ρ - 1)), ρ = ratio^(1/L)."""
     return depth * sp.log(1 + TAU * (ratio ** (1 / depth) - 1))
 
 

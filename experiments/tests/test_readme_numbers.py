@@ -42,11 +42,11 @@ def evidence(folder: str, sentence: str) -> str:
     return found["evidence"]
 
 
-@pytest.mark.parametrize(("said", "folder", "claim", "measured"), NUMBERS, ids=[row[0] for row in NUMBERS])
-def test_a_number_is_that_of_the_record(said, folder, claim, measured):
+@pytest.mark.parametrize(("said", "folder", "sentence", "measured"), NUMBERS, ids=[row[0] for row in NUMBERS])
+def test_a_number_is_that_of_the_record(said, folder, sentence, measured):
     found = re.search(said, README)
     assert found, f"the README no longer says {said}: change this test with it"
-    assert found[1] == re.search(measured, evidence(folder, claim))[1]
+    assert found[1] == re.search(measured, evidence(folder, sentence))[1]
 
 
 def test_the_share_of_right_alarms():

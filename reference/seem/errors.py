@@ -5,10 +5,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 """Exit statuses beside what a command returns; 70 is EX_SOFTWARE of BSD's sysexits."""
+STANDARD = 2
+"""Largest descriptor of the standard streams."""
 TRACEBACK = "SEEM_TRACEBACK"
 """Environment variable that shows the traceback of an internal error."""
 
@@ -20,8 +23,9 @@ class InputError(ValueError):
 def run_command(main: Callable[[], int]) -> None:
     """Run a command's ``main`` and exit with its status; whatever happens, no traceback and no other meaning of 1.
 
-    Output that nobody reads (a closed pipe) does not stop a command. Output that cannot be written (a full device) does
-    not stop it either, and makes it end with status 2. What a terminal's encoding lacks is written as an escape.
+    Output that nobody reads (a closed pipe, a closed stream) does not stop a command. Output that cannot be written (a
+    full device) does not stop it either, and makes it end with status 2. What a terminal's encoding lacks is written as
+    an escape.
 
     Args:
         main: Takes nothing and returns the exit status.
@@ -30,6 +34,7 @@ def run_command(main: Callable[[], int]) -> None:
         SystemExit: Always; status 2 on `InputError`, 70 on an internal error, 130 when interrupted, else what ``main``
             returns.
     """
+    _occupy_standard_descriptors()
     output, complaints = _Output(sys.stdout), _Output(sys.stderr)
     sys.stdout, sys.stderr = output, complaints  # type: ignore[assignment]
     try:
@@ -62,6 +67,13 @@ def run_command(main: Callable[[], int]) -> None:
     sys.exit(status)
 
 
+def _occupy_standard_descriptors() -> None:
+    # A stream that the caller closed would be taken by the next file that is opened, and written over by C libraries.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD:
+        pass
+    os.close(descriptor)
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -70,8 +82,10 @@ class _Output:
     """A text stream that outlives its reader: the first failure is kept, what follows it is dropped."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self.stream, self.failure = stream, None if stream is not None else BrokenPipeError()
-        reconfigure = getattr(stream, "reconfigure", None)
+        # Python has no stream where the caller closed it; libraries ask one what it can before they write.
+        self.stream: TextIO = Path(os.devnull).open("w", encoding="utf-8") if stream is None else stream  # noqa: SIM115 - as long as the process
+        self.failure: OSError | None = None
+        reconfigure = getattr(self.stream, "reconfigure", None)
         if reconfigure is not None:
             with suppress(ValueError, OSError):
                 reconfigure(errors="backslashreplace")
@@ -91,12 +105,12 @@ class _Output:
     def finish(self) -> None:
         """Flush for the last time; Python's own flush at exit then finds nothing that could fail."""
         self.flush()
-        if self.failure is not None and self.stream is not None:
+        if self.failure is not None:
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def _try(self, act: Callable[[TextIO], Any]) -> None:
-        if self.failure is None and self.stream is not None:
+        if self.failure is None:
             try:
                 act(self.stream)
             except OSError as error:

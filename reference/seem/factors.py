@@ -18,14 +18,14 @@ from seem.errors import InputError
 
 
 def check_one_output(values: Tensor) -> None:
-    """Refuse outputs of more than one number a row.
+    """Refuse outputs of more than one number per row.
 
     Raises:
         InputError: When there are several.
     """
     if values.numel() != len(values):
         raise InputError(
-            f"a critic has one output a row, this one gives {values[0].numel()}: pass a one-output network"
+            f"a critic has one output per row, this one gives {values[0].numel()}: pass a one-output network"
         )
 
 

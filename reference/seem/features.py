@@ -1,6 +1,6 @@
 r"""The kernel of a perceptron in factored form: blocks of it, and products with it, without rows of length P.
 
-P is the number of parameters. Every field may carry leading batch dimensions, one entry a network.
+P is the number of parameters. Every field may carry leading batch dimensions, one entry per network.
 
 Source: the layerwise identity is Novak et al. 2022 (2206.08720); that a product with the kernel needs no kernel
 is standard.

@@ -129,7 +129,7 @@ def as_layernorms(network: MLP, weight: np.ndarray, bias: np.ndarray) -> list[tu
         bias: b_1, shape (width,).
 
     Returns:
-        Weights and biases; one pair a group. A group is repeated to the layer's width, so that only its spread
+        Weights and biases; one pair per group. A group is repeated to the layer's width, so that only its spread
         is its own.
     """
     if network.config.kind == "rms":

@@ -27,14 +27,14 @@ Parameters = dict[str, Tensor]
 
 
 def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
-    """The outputs of a module with one output a row.
+    """The outputs of a module with one output per row.
 
     Args:
         network: A module of one argument, or of as many as ``x`` has parts.
         x: Inputs, N rows.
 
     Returns:
-        One value a row, shape (N,).
+        One value per row, shape (N,).
 
     Raises:
         InputError: When the module has several outputs.
@@ -134,7 +134,7 @@ def gram_by_jacobians(network: nn.Module, z: Inputs, x: Inputs, chunk: int = 256
     """A Gram block of any module, by per-sample gradients through ``torch.func``.
 
     Args:
-        network: A module whose rows do not depend on each other, with one output a row.
+        network: A module whose rows do not depend on each other, with one output per row.
         z: Inputs of the rows, shape (rows, inputs), or a tuple of tensors for several arguments.
         x: Inputs of the columns, likewise.
         chunk: Rows whose gradients (chunk × P numbers) are held at a time.

@@ -99,7 +99,7 @@ def plot_forecasts(records: Sequence[RunRecord]) -> Figure:
         records: Plain runs, sorted by depth and seed.
 
     Returns:
-        One panel a run: law, slope, their geometric mean with its interval, and the crash.
+        One panel per run: law, slope, their geometric mean with its interval, and the crash.
     """
     figure, panels = _grid(records)
     for record, axis in zip(records, panels, strict=True):
@@ -137,7 +137,7 @@ def plot_power_lines(records: Sequence[RunRecord]) -> Figure:
         records: Plain runs, sorted by depth and seed; runs that did not crash give an empty panel.
 
     Returns:
-        One panel a run; the legend gives R² of a straight line.
+        One panel per run; the legend gives R² of a straight line.
     """
     figure, panels = _grid(records)
     for record, axis in zip(records, panels, strict=True):
@@ -206,7 +206,7 @@ def plot_error_curves(records: Sequence[tuple[str, RunRecord]]) -> Figure:
         records: Names of data sets, each with one plain run; runs that did not crash are left out.
 
     Returns:
-        One panel a depth, one curve a run, solid for self-excitation and dotted for any other mechanism; errors
+        One panel per depth, one curve per run, solid for self-excitation and dotted for any other mechanism; errors
         beyond twice the run are cut off.
     """
     crashed = [(name, record) for name, record in records if record.outcome["crash_step"] is not None]

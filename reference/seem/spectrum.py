@@ -72,7 +72,7 @@ class Reading:
 
     @property
     def rate(self) -> float:
-        """ηλ, the growth a step in the leading mode."""
+        """ηλ, the growth per step in the leading mode."""
         return self.step_size * self.leading
 
 
@@ -171,7 +171,7 @@ def take_reading(
     """Read a critic: SEEM, the gains, the Rayleigh quotient of u, the alignment, and the sizes.
 
     Args:
-        critic: A module with one output a row; see `seem.ntk.gram_blocks`.
+        critic: A module with one output per row; see `seem.ntk.gram_blocks`.
         x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
         x_next: X* = (s', π(s')), likewise.
         td_error: u = f(X) - target, shape (M,).
@@ -254,7 +254,7 @@ def alignment(critic: nn.Module, x: Inputs, td_error: Float[Tensor, " M"]) -> fl
     """Cosine between the negative semi-gradient -Φ(X)ᵀu and the parameters θ; 0 when either vanishes.
 
     Args:
-        critic: A module with one output a row.
+        critic: A module with one output per row.
         x: X, shape (M, inputs), or a tuple of tensors.
         td_error: u, shape (M,).
 

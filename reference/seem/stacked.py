@@ -163,7 +163,7 @@ class StackedMLP:
             every: Evaluate only each ``every``-th network, from the first on.
 
         Returns:
-            Outputs, shape (K / every, N, outputs), and one trace a layer.
+            Outputs, shape (K / every, N, outputs), and one trace per layer.
         """
         traces: list[Trace] = []
         for number, layer in enumerate(self._members(every), start=1):
@@ -225,7 +225,7 @@ class StackedMLP:
         """
         outputs, traces = self.forward(x)
         if outputs.shape[-1] != 1:
-            raise InputError(f"a critic has one output a row, these give {outputs.shape[-1]}: pass one-output networks")
+            raise InputError(f"a critic has one output per row, these give {outputs.shape[-1]}: pass networks of one")
         factors: list[Factors] = []
         for number, affine, raw in self._deltas(torch.ones_like(outputs), traces):
             trace = traces[number - 1]

@@ -114,7 +114,7 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[Reading
         step: Critic steps taken so far.
 
     Returns:
-        One reading a critic, None where its kernel has overflowed, and the target policy's actions π(s') without
+        One reading per critic, None where its kernel has overflowed, and the target policy's actions π(s') without
         noise, shape (M, action_dim).
     """
     with evaluating(agent):

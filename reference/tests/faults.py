@@ -371,7 +371,7 @@ def as_table(tries: Sequence[Try], command: str) -> str:
 
 
 @dataclass(frozen=True)
-class Options:
+class FaultOptions:
     """Try commands under faults and write a table.
 
     Attributes:
@@ -393,7 +393,7 @@ class Options:
     fork: bool = False
 
 
-def main(options: Options) -> int:
+def main(options: FaultOptions) -> int:
     """Try everything.
 
     Returns:
@@ -422,4 +422,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options)))
+    sys.exit(main(tyro.cli(FaultOptions)))

@@ -11,7 +11,7 @@ import torch
 
 from reference.tests.collect_cases import TINY, gymnasium, read
 from seem.datasets import read_d4rl
-from seem.datasets.collect import TASKS, collect
+from seem.datasets.collect import ENVIRONMENTS, collect
 from seem.datasets.dataset import EMBEDDED, load
 from seem.datasets.hashes import sha256_of
 from seem.datasets.rollout import make_env, statistics
@@ -97,7 +97,7 @@ def check_statistics(arrays: dict[str, np.ndarray], attributes: dict) -> None:
     # float64 sums of at most 1000 rewards in another order
     np.testing.assert_allclose(found, [returns.mean(), returns.std(), returns.min(), returns.max()], rtol=1e-12)
     assert attributes["episode_length_mean"] == np.mean(lengths)
-    _, random_return, expert_return = TASKS["hopper"]
+    _, random_return, expert_return = ENVIRONMENTS["hopper"]
     score = 100 * (returns.mean() - random_return) / (expert_return - random_return)
     np.testing.assert_allclose(attributes["normalised_score"], score, rtol=1e-12)
 

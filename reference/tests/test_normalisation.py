@@ -109,7 +109,7 @@ def test_forward_equals_the_formula_in_python_floats(options):
         if tensor.is_floating_point():  # all but BatchNorm's count of batches; variances stay positive
             tensor += 0.5 * torch.rand(tensor.shape, generator=generator(2), dtype=torch.float64)
     expected = [slow_row(network, row) for row in inputs().tolist()]
-    # 1e-13: some twenty float64 operations a layer on numbers of size 1 to 10.
+    # 1e-13: some twenty float64 operations per layer on numbers of size 1 to 10.
     torch.testing.assert_close(network(inputs())[:, 0].tolist(), expected, rtol=1e-13, atol=1e-13)
 
 
@@ -149,7 +149,9 @@ def test_only_chosen_layers_are_normalised(kind):
     plain = built(depth=4)
     names, bare = set(network.state_dict()), set(plain.state_dict())
     assert {name for name in names ^ bare if not name.startswith(("linears.1.", "norms.1."))} == set()
-    assert (names == bare) == (kind == "none")
+    modules = [type(norm) for norm in network.norms]
+    assert modules[0] is modules[2] is torch.nn.Identity
+    assert (names == bare and modules[1] is torch.nn.Identity) == (kind == "none")
 
 
 @pytest.mark.parametrize("kind", NORMALISATIONS)

@@ -64,7 +64,7 @@ def run_star(discounts: tuple[float, ...], seeds: tuple[int, ...], step: float) 
         step: Step size η.
 
     Returns:
-        One JSON object a discount: step, discount, and for each seed the growth a step and how often the TD
+        One JSON object per discount: step, discount, and for each seed the growth per step and how often the TD
         error of state 7 changes its sign.
     """
     # Stacked as (discount, seed, component); rescaled every step, so that no length of run overflows.

@@ -97,7 +97,7 @@ def control_table(rows: dict[str, list[KeptRun]]) -> Table:
 
 def adam_table(rows: Sequence[KeptRun]) -> Table:
     """One line per run under Adam."""
-    table = Table(title="Adam: power of Q, and slope of the critic's norm a step (second half of the run)")
+    table = Table(title="Adam: power of Q, and slope of the critic's norm per step (second half of the run)")
     names = ("power", "loglog_slope", "norm_slope", "finite_beta2_slope", "active_slope", "paper_slope")
     headings = ("Q power", "log-log", "norm slope", "finite β₂", "lr·√P active", "lr·√P")
     for heading in ("L", "seed", *headings):

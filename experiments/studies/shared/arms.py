@@ -24,10 +24,10 @@ def rate(runs: Sequence[KeptRun]) -> str:
 
 
 def compare_rates(name: str, more: Sequence[KeptRun], less: Sequence[KeptRun]) -> Verdict:
-    """The claim that one arm diverges more often than another, by Fisher's exact test.
+    """The sentence that one arm diverges more often than another, by Fisher's exact test.
 
     Args:
-        name: The claim.
+        name: The sentence.
         more: The arm that should diverge more often.
         less: The other one.
     """
@@ -40,10 +40,10 @@ def compare_rates(name: str, more: Sequence[KeptRun], less: Sequence[KeptRun]) -
 
 
 def prevents(name: str, plain: Sequence[KeptRun], mended: Sequence[KeptRun], evidence: str = "") -> Verdict:
-    """The claim that no critic of one arm diverges, where critics of another do.
+    """The sentence that no critic of one arm diverges, where critics of another do.
 
     Args:
-        name: The claim.
+        name: The sentence.
         plain: The arm that should diverge.
         mended: The arm that should not; one run that does is the counterexample.
         evidence: What was measured, in words; how many of both arms diverge without it.
@@ -60,10 +60,10 @@ def prevents(name: str, plain: Sequence[KeptRun], mended: Sequence[KeptRun], evi
 
 
 def excited_before(name: str, runs: Sequence[KeptRun]) -> Verdict:
-    """The claim that no critic diverges whose SEEM is not above zero at its last reading before.
+    """The sentence that no critic diverges whose SEEM is not above zero at its last reading before.
 
     Args:
-        name: The claim.
+        name: The sentence.
         runs: Kept runs, of all arms.
     """
     if not diverged(runs):
@@ -76,7 +76,7 @@ def excited_before(name: str, runs: Sequence[KeptRun]) -> Verdict:
 
 
 def divergence_table(title: str, runs: Sequence[KeptRun]) -> Table:
-    """One line an arm: divergences, the median step of a Kaplan-Meier curve, and SEEM at the last reading."""
+    """One line per arm: divergences, the median step of a Kaplan-Meier curve, and SEEM at the last reading."""
     shown = Table(title=title)
     for heading in (
         "data",
@@ -109,7 +109,7 @@ def interval(values: list[float]) -> str:
 
 
 def plot_arms(runs: Sequence[KeptRun]) -> Figure:
-    """Normalised SEEM above |Q| over its largest possible value, one column an arm, one line a run."""
+    """Normalised SEEM above |Q| over its largest possible value, one column per arm, one line per run."""
     arms = list(groups(runs, "arm").values())
     figure = new_figure(2.1 * len(arms) + 0.6, 4.4)
     axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")

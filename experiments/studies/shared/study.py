@@ -68,11 +68,11 @@ class Plan:
     device: str = "cpu"
 
 
-Options = TypeVar("Options", bound=StudyOptions)
+AnyOptions = TypeVar("AnyOptions", bound=StudyOptions)
 
 
 @dataclass(frozen=True)
-class Study(Generic[Options]):
+class Study(Generic[AnyOptions]):
     """One study.
 
     Attributes:
@@ -89,14 +89,14 @@ class Study(Generic[Options]):
     """
 
     name: str
-    options: Options
+    options: AnyOptions
     arms: Sequence[Any]
-    plan: Callable[[Options], Plan]
+    plan: Callable[[AnyOptions], Plan]
     judge: Callable[[Sequence[KeptRun]], list[Verdict]]
     figures: Callable[[Sequence[KeptRun], Path], dict[str, Figure]]
     tables: Callable[[Sequence[KeptRun]], list[Table]] = lambda _: []
     again: Callable[[Path, Sequence[KeptRun]], list[KeptRun]] | None = None
-    folder: Callable[[Options], str] | None = None
+    folder: Callable[[AnyOptions], str] | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -111,7 +111,7 @@ class Study(Generic[Options]):
         return {"sha256": declaration.sha256(self.arms), **told}
 
 
-def parse(study: Study[Options], arguments: Sequence[str] | None = None) -> Options:
+def parse(study: Study[AnyOptions], arguments: Sequence[str] | None = None) -> AnyOptions:
     """The options that a user typed.
 
     Args:
@@ -132,7 +132,7 @@ def main(study: Study[Any]) -> None:
     run_command(lambda: run_study(study, parse(study)))
 
 
-def run_study(study: Study[Options], options: Options) -> int:
+def run_study(study: Study[AnyOptions], options: AnyOptions) -> int:
     """Do all runs of a study, or read them back; print tables and verdicts; write records and figures.
 
     Args:
@@ -158,7 +158,7 @@ def run_study(study: Study[Options], options: Options) -> int:
         return _run(console, study, used, plan, out)
 
 
-def _run(console: Console, study: Study[Options], used: Options, plan: Plan, out: Path) -> int:
+def _run(console: Console, study: Study[AnyOptions], used: AnyOptions, plan: Plan, out: Path) -> int:
     begin(out, study.name, study.declared["sha256"])
     sweep = run_tasks(partial(plan.measure, out / "runs"), plan.tasks, used.execution, folder=out, device=plan.device)
     finished = dict(show_progress(sweep, len(plan.tasks), console))

@@ -75,7 +75,7 @@ def _panels(
 
 
 def _points(axis: Axes, places: Sequence[float], cells: list[list[float | None]], colour: str) -> None:
-    """One point a run, a line through the medians."""
+    """One point per run, a line through the medians."""
     if any(None in values for values in cells):
         axis.text(0.5, 0.5, "not available", transform=axis.transAxes, ha="center", color="0.5")
         return

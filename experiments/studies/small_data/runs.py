@@ -17,7 +17,7 @@ from studies.small_data.learners import NOT_INSTALLED, FewConfig, Learner, OwnLe
 
 from peers.pipe import find_peer
 from seem.datasets import Dataset, load
-from seem.datasets.collect import TASKS
+from seem.datasets.collect import ENVIRONMENTS
 from seem.datasets.d4rl import open_hdf5
 from seem.datasets.dataset import WINDOWS
 from seem.datasets.rollout import make_env
@@ -200,14 +200,15 @@ def score(dataset: Dataset, learner: Learner, given: Given, recipe: Recipe) -> K
         given: Its transitions, whose shift and scale its states have.
         recipe: How many episodes, and the discount.
     """
-    task = TASKS[dataset.name.split("-")[0]]
+    environment = ENVIRONMENTS[dataset.name.split("-")[0]]
 
     def act(states: NDArray[np.float64]) -> NDArray[np.float64]:
         return _acting(learner, given.normalise(states))
 
-    first, returns, discounted = roll_out(task.env_id, act, recipe.episodes, recipe.discount)
+    first, returns, discounted = roll_out(environment.env_id, act, recipe.episodes, recipe.discount)
     start_values = learner.values(given.normalise(first), act(first).astype(np.float32))
-    gained = 100 * (returns.mean() - task.random_return) / (task.expert_return - task.random_return)
+    of_random, of_expert = environment.random_return, environment.expert_return
+    gained = 100 * (returns.mean() - of_random) / (of_expert - of_random)
     return {
         "score": _short(gained),
         "returns": [_short(value) for value in returns],

@@ -42,7 +42,7 @@ from studies.small_data.verdicts import (
 )
 
 from seem.checks import check_integer, check_width
-from seem.datasets.collect import TASKS
+from seem.datasets.collect import ENVIRONMENTS
 from seem.datasets.rollout import make_env
 
 PACE = {"TD3+BC": 1.0, "CQL": 0.4, "IQL": 0.5}
@@ -97,7 +97,7 @@ def name_of(recipe: Recipe) -> str:
 
 
 def table(runs: Sequence[KeptRun]) -> Table:
-    """One line an arm."""
+    """One line per arm."""
     shown = Table(title="Few transitions: divergence, Q against returns, and D4RL's normalised score")
     for heading in ("data", "arm", "rows", "diverge (95 %)", "Q / data's return", "Q - own return", "score (95 %)"):
         shown.add_column(heading, justify="left" if heading in ("data", "arm") else "right")
@@ -132,7 +132,7 @@ def plan(options: SmallDataOptions) -> Plan:
     check_width("--width", options.width)
     check_integer("--episodes", options.episodes, 1, MOST_EPISODES)
     for name in options.data:
-        make_env(TASKS[find(name, options.data_dir).name.split("-")[0]].env_id).close()
+        make_env(ENVIRONMENTS[find(name, options.data_dir).name.split("-")[0]].env_id).close()
     return plan_training(arms(width=options.width, episodes=options.episodes), budget, measure, options)
 
 

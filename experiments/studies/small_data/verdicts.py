@@ -34,7 +34,7 @@ def sweep(runs: Sequence[KeptRun], *, layer_norm: bool) -> dict[float, list[Kept
 
 
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
-    """The verdicts, from kept runs, one set a data set."""
+    """The verdicts, from kept runs, one set per data set."""
     return [verdict for found in groups(runs, "data").values() for verdict in _judge(found)]
 
 

@@ -3,8 +3,7 @@
     python experiments/verify_critical_point.py --data hopper
 
 The direction of both Gram blocks is compared over a horizon that ends before the last reading, so that none is
-compared with itself, and with the same readings in shuffled order. Exit status: 0 when every claim is verified or
-open, 1 when one is refuted, 2 on bad input.
+compared with itself, and with the same readings in shuffled order.
 """
 
 from collections.abc import Sequence
@@ -136,7 +135,7 @@ NAMES = {"kernel": "G(X, X)", "kernel_next": "G(X*, X)"}
 
 
 def _converges(runs: Sequence[KeptRun], name: str) -> Verdict:
-    claim = f"in every critic that diverges the direction of {NAMES[name]} converges"
+    sentence = f"in every critic that diverges the direction of {NAMES[name]} converges"
     found = [(run, *early_and_late(over_horizon(run, name)), shuffled(run, name)) for run in runs]
     wrong = [(run, early, late) for run, early, late, control in found if late < NEAR or late <= max(early, control)]
     late = interval([late for _, _, late, _ in found])
@@ -145,7 +144,7 @@ def _converges(runs: Sequence[KeptRun], name: str) -> Verdict:
     evidence += f" quarter, {late} in the last, {control} in shuffled order"
     for run, first, last in wrong[:3]:
         evidence += f"; not in {who(run)}: {first:.3f}, then {last:.3f}"
-    return Verdict(claim, "refuted" if wrong else "verified", evidence)
+    return Verdict(sentence, "refuted" if wrong else "verified", evidence)
 
 
 def _stays(runs: Sequence[KeptRun]) -> Verdict:
@@ -171,7 +170,7 @@ def _needs_divergence(runs: Sequence[KeptRun]) -> Verdict:
 
 
 def table(runs: Sequence[KeptRun]) -> Table:
-    """One line an arm."""
+    """One line per arm."""
     shown = Table(title=f"Direction of the kernel over {HORIZON} readings, first and last quarter")
     for heading in ("data", "arm", "diverge", "G(X, X)", "G(X*, X)", "moves of X*"):
         shown.add_column(heading, justify="left" if heading in ("data", "arm") else "right")
@@ -186,7 +185,7 @@ def table(runs: Sequence[KeptRun]) -> Table:
 
 
 def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:
-    """The cosine over the horizon against the step, one panel an arm, one line a run."""
+    """The cosine over the horizon against the step, one panel per arm, one line per run."""
     arms = list(groups(runs, "arm").values())
     figure = new_figure(2.3 * len(arms) + 0.6, 4.4)
     axes = figure.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row")

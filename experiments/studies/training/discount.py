@@ -32,7 +32,7 @@ def discount_of(run: KeptRun) -> float:
 
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     """The verdicts, from kept runs."""
-    return [claim for cell in groups(runs, "data").values() for claim in _judge(cell)]
+    return [verdict for own in groups(runs, "data").values() for verdict in _judge(own)]
 
 
 def _judge(runs: Sequence[KeptRun]) -> list[Verdict]:

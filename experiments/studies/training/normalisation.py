@@ -41,8 +41,8 @@ LAYER_NORMS = ("LayerNorm", *(arm.name for arm in PARTS))
 
 
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
-    """The verdicts, from kept runs, one set a data set."""
-    return [claim for cell in groups(runs, "data").values() for claim in _judge(cell)]
+    """The verdicts, from kept runs, one set per data set."""
+    return [verdict for own in groups(runs, "data").values() for verdict in _judge(own)]
 
 
 def _judge(runs: Sequence[KeptRun]) -> list[Verdict]:

@@ -2,9 +2,8 @@
 
     python experiments/verify_sac.py --data hopper
 
-Online runs collect their own transitions in gymnasium's Hopper-v4, Walker2d-v4 or HalfCheetah-v4, one update a step
-after the first ones; the policy's return is that of its training episodes. Exit status: 0 when every claim is verified
-or open, 1 when one is refuted, 2 on bad input.
+Online runs collect their own transitions in gymnasium's Hopper-v4, Walker2d-v4 or HalfCheetah-v4, one update per step
+after the first ones; the policy's return is that of its training episodes.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from studies.shared.verdicts import Verdict
 
 from seem.agents.sac import SAC, SACConfig
 from seem.datasets import Dataset
-from seem.datasets.collect import TASKS
+from seem.datasets.collect import ENVIRONMENTS
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, take_steps
 from seem.errors import InputError
 from seem.networks import MLPConfig
@@ -57,11 +56,11 @@ def measure(out: Path, device: str, run: DeclaredRun) -> KeptRun:
 
 def _online(run: DeclaredRun, dataset: Dataset) -> KeptRun:
     config, env = run.config, dataset.name.split("-")[0]
-    if env not in TASKS:
-        raise InputError(f"there is no environment for {run.data}: pass --data {' '.join(TASKS)}")
+    if env not in ENVIRONMENTS:
+        raise InputError(f"there is no environment for {run.data}: pass --data {' '.join(ENVIRONMENTS)}")
     noise, batches = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
     values, looks, returns, gained = [], [], [], 0.0
-    with closing(make_env(TASKS[env].env_id)) as world:
+    with closing(make_env(ENVIRONMENTS[env].env_id)) as world:
         sizes = (world.observation_space.shape[0], world.action_space.shape[0])
         assert isinstance(config.agent, SACConfig)
         agent = SAC(config.agent, *sizes, seed=config.seed)
@@ -97,7 +96,7 @@ def _kept(run: DeclaredRun, env: str, values: np.ndarray, looks: list, returns: 
     return {
         "arm": run.arm,
         "data": f"{env} online",
-        "label": f"collected online in {TASKS[env].env_id} (made by this project)",
+        "label": f"collected online in {ENVIRONMENTS[env].env_id} (made by this project)",
         "seed": run.config.seed,
         "depth": run.config.agent.critic.depth,
         "steps": len(values),
@@ -114,12 +113,12 @@ def _kept(run: DeclaredRun, env: str, values: np.ndarray, looks: list, returns: 
 
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     """The verdicts, from kept runs."""
-    claims = []
+    verdicts = []
     for (data,), cell in groups(runs, "data").items():
         arms = {arm.split()[1]: found for (arm,), found in groups(cell, "arm").items()}
         name = f"{data}: LayerNorm prevents the divergence of SAC without target networks"
-        claims += [_diverges(data, arms["none"]), prevents(name, arms["none"], arms["LayerNorm"])]
-    return claims
+        verdicts += [_diverges(data, arms["none"]), prevents(name, arms["none"], arms["LayerNorm"])]
+    return verdicts
 
 
 def _diverges(data: str, plain: Sequence[KeptRun]) -> Verdict:

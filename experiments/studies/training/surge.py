@@ -3,8 +3,7 @@
     python experiments/verify_surge.py --data hopper walker2d halfcheetah
 
 Critics without normalisation, of two to four layers under the paper's Adam and of two and three under gradient descent,
-beside two controls that should not diverge: LayerNorm, and a discount of one half. Exit status: 0 when every claim is
-verified or open, 1 when one is refuted, 2 on bad input.
+beside two controls that should not diverge: LayerNorm, and a discount of one half.
 """
 
 from collections.abc import Sequence
@@ -99,7 +98,7 @@ def _steps(interval: Interval) -> str:
 
 
 def table(runs: Sequence[KeptRun]) -> Table:
-    """One line a cell: how many diverge, when, and how long before that SEEM and Q had risen."""
+    """One line per cell: how many diverge, when, and how long before that SEEM and Q had risen."""
     shown = Table(title="SEEM before the surge")
     for heading in ("data", "arm", "diverge", "at step", "SEEM at a tenth", "|Q| at a tenth", "lead"):
         shown.add_column(heading, justify="left" if heading in ("data", "arm") else "right")
@@ -120,7 +119,7 @@ def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:
 
 
 def plot_events(runs: Sequence[KeptRun]) -> Figure:
-    """Normalised SEEM and |Q| over its bound against the steps to the divergence, one line a run."""
+    """Normalised SEEM and |Q| over its bound against the steps to the divergence, one line per run."""
     plain = [run for run in runs if not is_control(run) and rise(run) is not None]
     found = {run["arm"] for run in plain}
     arms = [arm.name for arm in ARMS if arm.name in found] or ["no critic diverged"]

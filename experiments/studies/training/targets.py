@@ -2,8 +2,7 @@
 
     python experiments/verify_targets.py --data hopper
 
-Targets copied at once, at intervals, and by exponential moving averages of several rates. Exit status: 0 when every
-claim is verified or open, 1 when one is refuted, 2 on bad input.
+Targets copied at once, at intervals, and by exponential moving averages of several rates.
 """
 
 from collections.abc import Sequence
@@ -30,12 +29,12 @@ LAGS = {f"copied every {every}": (every - 1) / 2 for every in INTERVALS} | {
 
 
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
-    """The verdicts, from kept runs, one set a data set."""
-    claims = []
+    """The verdicts, from kept runs, one set per data set."""
+    verdicts = []
     for (data,), cell in groups(runs, "data").items():
         excited = f"{data}: under slow targets too no critic diverges whose SEEM is not above zero before"
-        claims += [_delays(cell), excited_before(excited, cell)]
-    return claims
+        verdicts += [_delays(cell), excited_before(excited, cell)]
+    return verdicts
 
 
 def _delays(runs: Sequence[KeptRun]) -> Verdict:

@@ -82,12 +82,12 @@ def critic_values(critics: Iterable[nn.Module], observations: Tensor, actions: T
     """Values f_i(s, a) of several critics.
 
     Args:
-        critics: Modules of one argument, the rows (s, a), with one output a row.
+        critics: Modules of one argument, the rows (s, a), with one output per row.
         observations: States s, shape (N, observation_dim).
         actions: Actions a, shape (N, action_dim).
 
     Returns:
-        One row a critic, shape (critics, N).
+        One row per critic, shape (critics, N).
     """
     rows = torch.cat((observations, actions), dim=1)
     return torch.stack([critic(rows).squeeze(1) for critic in critics])

@@ -31,7 +31,7 @@ class AdamLaw(FixedStepsLaw):
     """
 
     def norm_slope(self, lr: float, parameters: int) -> float:
-        """Growth of the parameters' norm a step once t ≫ 1/(1 - β₂), lr·√P.
+        """Growth of the parameters' norm per step once t ≫ 1/(1 - β₂), lr·√P.
 
         Args:
             lr: Adam's learning rate.

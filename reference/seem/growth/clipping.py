@@ -28,5 +28,5 @@ class ClippingLaw(FixedStepsLaw):
         check_within("clip", self.clip, 0.0, math.inf)
 
     def norm_slope(self, lr: float) -> float:
-        """Growth of the parameters' norm a step, on the ray: lr·c."""
+        """Growth of the parameters' norm per step, on the ray: lr·c."""
         return lr * self.clip

@@ -34,7 +34,7 @@ class HuberLaw(GrowthLaw):
         """Steps until the continuous-time law diverges, L/((L-2)·growth).
 
         Args:
-            growth: Growth of ln Q a step at the reading.
+            growth: Growth of ln Q per step at the reading.
 
         Returns:
             Steps from the reading; infinity for L ≤ 2 and without growth.

@@ -28,7 +28,7 @@ class SignLaw(FixedStepsLaw):
         check_within("decay", self.decay, 0.0, math.inf)
 
     def norm_slope(self, lr: float, parameters: int) -> float:
-        """Growth of the norm a step without decay, lr·√P; P as in `AdamLaw.norm_slope`."""
+        """Growth of the norm per step without decay, lr·√P; P as in `AdamLaw.norm_slope`."""
         return lr * math.sqrt(parameters)
 
     def largest_norm(self, parameters: int) -> float:

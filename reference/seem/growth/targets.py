@@ -45,7 +45,7 @@ class EMALaw(GrowthLaw):
         return 1
 
     def growth_rate(self, ratio: float) -> float:
-        """Growth of ln Q a step once the critic has caught up, L·ln(1 + τ(ρ - 1)), near Lτ(ρ - 1) for small τ.
+        """Growth of ln Q per step once the critic has caught up, L·ln(1 + τ(ρ - 1)), near Lτ(ρ - 1) for small τ.
 
         Args:
             ratio: g*/g, the target's value over the critic's at equal parameters; γc for X* = cX.

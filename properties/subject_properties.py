@@ -1,4 +1,4 @@
-"""What the theory claims of a critic: for each claim when it applies, and how it is checked on one example."""
+"""What the theory says of a critic: for each property when it applies, and how it is checked on one example."""
 
 import copy
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from seem.spectrum import eigenvalues, seem_matrix
 
 
 @dataclass(frozen=True)
-class Claim:
+class CriticProperty:
     """One property of a critic.
 
     Attributes:
@@ -246,22 +246,24 @@ def _is_not_growing(traits: Traits) -> str | None:
     return None if degrees.growth == 1 else f"it grows with power {degrees.growth} of its inputs"
 
 
-CLAIMS = (
-    Claim("a row's value is its own", lambda _: None, rows_do_not_meet),
-    Claim("kernel equals autograd by rows", lambda traits: traits.no_kernel, kernel_equals_loop),
-    Claim("kernel symmetric and PSD", lambda traits: traits.no_kernel, kernel_is_symmetric_and_positive),
-    Claim("reading leaves the critic alone", lambda traits: traits.no_kernel, reading_leaves_the_critic_alone),
-    Claim("permuted rows permute the kernel", lambda traits: traits.no_kernel, permuted_rows_permute_the_kernel),
-    Claim("f scales with c^d", _has_no_degree, output_has_its_degree),
-    Claim("gradient scales with c^(d-1)", _has_no_degree, gradient_has_its_degree),
-    Claim("kernel scales with c^(2d-2)", _has_no_kernel_degree, kernel_has_its_degree),
-    Claim("Euler: ⟨θ, ∇f⟩ = d f", _has_no_degree, euler_identity),
-    Claim("kernel bounded on rays", _is_not_bounded, kernel_is_bounded_on_rays),
-    Claim("kernel grows as ρ² on rays", _is_not_growing, kernel_grows_on_rays),
-    Claim(
+PROPERTIES = (
+    CriticProperty("a row's value is its own", lambda _: None, rows_do_not_meet),
+    CriticProperty("kernel equals autograd by rows", lambda traits: traits.no_kernel, kernel_equals_loop),
+    CriticProperty("kernel symmetric and PSD", lambda traits: traits.no_kernel, kernel_is_symmetric_and_positive),
+    CriticProperty("reading leaves the critic alone", lambda traits: traits.no_kernel, reading_leaves_the_critic_alone),
+    CriticProperty(
+        "permuted rows permute the kernel", lambda traits: traits.no_kernel, permuted_rows_permute_the_kernel
+    ),
+    CriticProperty("f scales with c^d", _has_no_degree, output_has_its_degree),
+    CriticProperty("gradient scales with c^(d-1)", _has_no_degree, gradient_has_its_degree),
+    CriticProperty("kernel scales with c^(2d-2)", _has_no_kernel_degree, kernel_has_its_degree),
+    CriticProperty("Euler: ⟨θ, ∇f⟩ = d f", _has_no_degree, euler_identity),
+    CriticProperty("kernel bounded on rays", _is_not_bounded, kernel_is_bounded_on_rays),
+    CriticProperty("kernel grows as ρ² on rays", _is_not_growing, kernel_grows_on_rays),
+    CriticProperty(
         "TD step is (I + ηA)u up to O(η²)",
         lambda traits: traits.no_kernel or traits.coarse,
         td_step_follows_the_seem_matrix,
     ),
-    Claim("SEEM ≤ 0 at γ = 0", lambda traits: traits.no_kernel, seem_is_not_positive_without_bootstrap),
+    CriticProperty("SEEM ≤ 0 at γ = 0", lambda traits: traits.no_kernel, seem_is_not_positive_without_bootstrap),
 )
