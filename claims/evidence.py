@@ -28,9 +28,9 @@ class Evidence:
 
     Attributes:
         name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: SENTENCE``.
-        outcome: "passed" says that a test passed or that a recorded sentence is verified, "failed" that a test failed or
-            that a recorded sentence is refuted, "skipped" that a test did not run, "open" that a record is inconclusive,
-            "broken" that a record is missing, changed, or does not follow from its numbers.
+        outcome: "passed" says that a test passed or that a recorded sentence is verified, "failed" that a test failed
+            or that a recorded sentence is refuted, "skipped" that a test did not run, "open" that a record is
+            inconclusive, "broken" that a record is missing, changed, or does not follow from its numbers.
         detail: Numbers of a record, reason of a skip, or a summary of a failure.
         cases: How many parametrised cases a test has.
         margins: The largest share of its bound that a test met, by label.
