@@ -225,7 +225,9 @@ class StackedMLP:
         """
         outputs, traces = self.forward(x)
         if outputs.shape[-1] != 1:
-            raise InputError(f"a critic has one output per row, these give {outputs.shape[-1]}: pass networks of one")
+            raise InputError(
+                f"a critic has one output per row, these give {outputs.shape[-1]}: pass one-output networks"
+            )
         factors: list[Factors] = []
         for number, affine, raw in self._deltas(torch.ones_like(outputs), traces):
             trace = traces[number - 1]
