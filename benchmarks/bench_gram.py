@@ -8,8 +8,8 @@ from cases import DISCOUNT, Row, compare, critic_and_rows
 from interleave import TimedPeer, Timing, interleave, peak_memory, untimed
 from ntk_peers import by_published_procedure, by_sample, by_torch_func
 
+from peers.pipe import find_peer
 from seem.operators import SEEMOperator
-from seem.peers import find_peer
 
 PUBLISHED, LOOP = "published procedure, three products", "its loop over samples, one product"
 CONTRACTION, STRUCTURED = "torch.func contraction", "neural-tangents"

@@ -12,10 +12,10 @@ from td3_peers import EagerTD3
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from peers.pipe import find_peer
 from seem.agents.stacked_td3 import StackedTD3
 from seem.agents.td3 import TD3, TD3Config
 from seem.monitor import Monitor
-from seem.peers import find_peer
 from seem.transitions import Transitions
 
 STEPS, ROWS, SEEDS = 200, 100_000, 4

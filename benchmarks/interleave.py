@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from seem.peers import Peer
-
-PEERS = Path(__file__).parent / "peers"
+from peers import SCRIPTS
+from peers.pipe import Peer
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,12 @@ class TimedPeer(Peer):
 
     Args:
         python: Its interpreter.
-        script: File name under benchmarks/peers.
+        script: File name under reference/peers.
         settings: What the script is told first, one JSON object.
     """
 
     def __init__(self, python: Path, script: str, settings: dict[str, Any]) -> None:
-        super().__init__(python, PEERS / script, settings)
+        super().__init__(python, SCRIPTS / script, settings)
 
     def __call__(self) -> float:
         """Seconds of one repetition."""

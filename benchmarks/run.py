@@ -28,7 +28,7 @@ TARGET_COLUMN = {True: "yes", False: "**no**", None: ""}
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchmarkOptions:
     """Command line of the benchmarks.
 
     Attributes:
@@ -115,7 +115,7 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def main(options: Options) -> int:
+def main(options: BenchmarkOptions) -> int:
     """Run what was asked for.
 
     Returns:
@@ -147,4 +147,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(Options)))
+    run_command(lambda: main(tyro.cli(BenchmarkOptions)))

@@ -1,4 +1,4 @@
-"""TD3 as single-file implementations write it: one module and one optimiser a network, a number logged a step."""
+"""TD3 as single-file implementations write it: one module and one optimiser per network, a number logged per step."""
 
 import copy
 

@@ -92,7 +92,7 @@ def test_other_groups_stay_when_one_is_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "PAGE", tmp_path / "RESULTS.md")
     for name in ("gram", "monitor"):
         monkeypatch.setitem(run.GROUPS, name, lambda rounds, name=name: iter([dataclasses.replace(row, group=name)]))
-        run.main(run.Options(groups=(name,), write=True))
+        run.main(run.BenchmarkOptions(groups=(name,), write=True))
     written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert written.index("## Gram") < written.index("## Monitor")
     assert "| set\\|ting |" in written
@@ -100,7 +100,7 @@ def test_other_groups_stay_when_one_is_recorded(tmp_path, monkeypatch, capsys):
 
 def test_an_unknown_group_is_refused():
     with pytest.raises(InputError, match="choose among"):
-        run.main(run.Options(groups=("speed",)))
+        run.main(run.BenchmarkOptions(groups=("speed",)))
 
 
 @pytest.mark.parametrize("kind", ["twins", "conv", "transformer"])

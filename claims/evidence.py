@@ -27,10 +27,10 @@ class Evidence:
     """One piece of evidence with what came of it.
 
     Attributes:
-        name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: CLAIM``.
-        outcome: "passed" says that a test passed or that a recorded claim is verified, "failed" that a test failed or
-            that a recorded claim is refuted, "skipped" that a test did not run, "open" that a record is inconclusive,
-            "broken" that a record is missing, changed, or does not follow from its numbers.
+        name: A test, ``path::function``, or a recorded verdict, ``record FOLDER: SENTENCE``.
+        outcome: "passed" says that a test passed or that a recorded sentence is verified, "failed" that a test failed
+            or that a recorded sentence is refuted, "skipped" that a test did not run, "open" that a record is
+            inconclusive, "broken" that a record is missing, changed, or does not follow from its numbers.
         detail: Numbers of a record, reason of a skip, or a summary of a failure.
         cases: How many parametrised cases a test has.
         margins: The largest share of its bound that a test met, by label.
@@ -94,13 +94,13 @@ def _read_folder(folder: Path, wanted: Iterable[str]) -> list[Evidence]:
     # Here and not above: it draws all experiments in, which most runs of pytest do not need.
     if str(EXPERIMENTS) not in sys.path:
         sys.path.insert(0, str(EXPERIMENTS))
-    from recorded_studies import damage, recorded_claims
+    from studies.shared.recorded import damage, recorded_verdicts
 
     from seem.errors import InputError
 
     try:
         wrong = damage(folder)
-        found = {} if wrong else {claim["name"]: claim for claim in recorded_claims(folder)}
+        found = {} if wrong else {judged["sentence"]: judged for judged in recorded_verdicts(folder)}
     except (InputError, KeyError, ValueError) as error:
         wrong = str(error)
     if wrong:
@@ -108,9 +108,9 @@ def _read_folder(folder: Path, wanted: Iterable[str]) -> list[Evidence]:
     outcomes: dict[str, Outcome] = {"verified": "passed", "refuted": "failed", "open": "open"}
     evidence = []
     for name in wanted:
-        claim = found.get(name.removeprefix(RECORD).partition(": ")[2])
-        if claim is None:
-            evidence.append(Evidence(name, "broken", f"the record of {folder.name} has no such claim"))
+        judged = found.get(name.removeprefix(RECORD).partition(": ")[2])
+        if judged is None:
+            evidence.append(Evidence(name, "broken", f"the record of {folder.name} has no such verdict"))
         else:
-            evidence.append(Evidence(name, outcomes[claim["verdict"]], claim["evidence"]))
+            evidence.append(Evidence(name, outcomes[judged["verdict"]], judged["evidence"]))
     return evidence

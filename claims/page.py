@@ -17,8 +17,10 @@ from claims.verdicts import VERDICTS
 
 sys.path.insert(0, str(EXPERIMENTS))
 
-from findings import Finding, read_findings
-from recorded_studies import RECORDED, recorded_versions
+from studies.shared.findings import Finding, read_findings
+from studies.shared.markdown import in_markdown as in_markdown
+from studies.shared.record import RECORDED
+from studies.shared.recorded import recorded_versions
 
 from theory.render import ABOUT, parts
 
@@ -52,6 +54,10 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=True)
 
 
+def _link(anchor: str, text: str) -> str:
+    return f'<a href="#{_escape(anchor)}">{_escape(text)}</a>'
+
+
 def _head(ledger: dict[str, Any]) -> Iterator[str]:
     style = STYLE.read_text(encoding="utf-8")
     yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>SEEM-verify: claims and verdicts</title>'
@@ -82,7 +88,7 @@ def _table(claims: list[dict[str, Any]], folders: set[str], marks: dict[str, str
         yield f'<label><input type="checkbox" name="verdict" value="{verdict}" checked> {verdict}</label>'
     for name in ("grade", "kind"):
         values = dict.fromkeys(claim[name] for claim in claims)
-        options = "".join(f'<option value="{value}">{value}</option>' for value in values)
+        options = "".join(f'<option value="{_escape(value)}">{_escape(value)}</option>' for value in values)
         yield f'<label>{name} <select name="{name}"><option value="">any</option>{options}</select></label>'
     yield '<output id="shown" aria-live="polite"></output></form>'
     order = sorted(claims, key=lambda claim: (not claim["broken"], VERDICTS.index(claim["verdict"])))
@@ -94,10 +100,12 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
     search = " ".join((claim["id"], claim["statement"], claim["source"], claim["reason"])).lower()
     shown = "evidence broken" if claim["broken"] else claim["verdict"]
     lines = [
-        f'<details class="claim {state}" id="{claim["id"]}" data-verdict="{claim["verdict"]}" '
-        f'data-grade="{claim["grade"]}" data-kind="{claim["kind"]}" data-search="{_escape(search)}">',
+        f'<details class="claim {state}" id="{_escape(claim["id"])}" data-verdict="{_escape(claim["verdict"])}" '
+        f'data-grade="{_escape(claim["grade"])}" data-kind="{_escape(claim["kind"])}" '
+        f'data-search="{_escape(search)}">',
         f'<summary><span class="verdict">{marks[claim["verdict"]]} {shown}</span>'
-        f'<span class="statement">{_escape(claim["statement"])}</span><code>{claim["id"]}</code></summary><dl>',
+        f'<span class="statement">{_escape(claim["statement"])}</span>'
+        f"<code>{_escape(claim['id'])}</code></summary><dl>",
     ]
     for term, text in _facts(claim):
         lines.append(f"<dt>{term}</dt><dd>{text}</dd>")
@@ -105,7 +113,7 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
     lines += [_evidence(item, claim, folders) for item in claim["evidence"]]
     tested = any(not item["name"].startswith(RECORD) for item in claim["evidence"])
     again = "Run its tests" if tested else "Judge its records again"
-    command = f"pytest --claim {claim['id']}" if tested else "pytest experiments/test_recorded.py"
+    command = f"pytest --claim {_escape(claim['id'])}" if tested else "pytest experiments/tests/test_recorded.py"
     lines.append(f"</table><p>{again}: <code>{command}</code></p></details>")
     return "\n".join(lines)
 
@@ -115,11 +123,11 @@ def _facts(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "source", f"{_escape(claim['source'])} ({claim['grade']}); {claim['kind']}"
     yield "would be refuted by", _escape(claim["falsifier"])
     if claim["assumptions"]:
-        yield "assumes", ", ".join(f'<a href="#assumes-{name}">{name}</a>' for name in claim["assumptions"])
+        yield "assumes", ", ".join(_link(f"assumes-{name}", name) for name in claim["assumptions"])
     if claim["uses"]:
-        yield "uses", ", ".join(f'<a href="#{name}">{name}</a>' for name in claim["uses"])
+        yield "uses", ", ".join(_link(name, name) for name in claim["uses"])
     if claim["derivation"]:
-        yield "derived in", f'<a href="#derives-{claim["derivation"]}">theory/{claim["derivation"]}.py</a>'
+        yield "derived in", _link(f"derives-{claim['derivation']}", f"theory/{claim['derivation']}.py")
 
 
 def _evidence(item: dict[str, Any], claim: dict[str, Any], folders: set[str]) -> str:
@@ -129,7 +137,7 @@ def _evidence(item: dict[str, Any], claim: dict[str, Any], folders: set[str]) ->
         folder, _, text = item["name"].removeprefix(RECORD).partition(": ")
         name = f"recorded run <i>{_escape(folder)}</i>: {_escape(text)}"
         if folder in folders:
-            name = f'<a href="#study-{folder}">{name}</a>'
+            name = f'<a href="#study-{_escape(folder)}">{name}</a>'
     detail = [item["detail"]] if item["detail"] else []
     detail += [f"{label}: at most {share:.2g}" for label, share in item["margins"].items()]
     detail += [f"{item['cases']} cases"] if item["cases"] > 1 else []
@@ -141,8 +149,8 @@ def _assumptions(ledger: dict[str, Any]) -> Iterator[str]:
     yield '<h2 id="assumptions">Assumptions</h2><dl class="register">'
     for assumption in ledger["assumptions"]:
         users = [claim["id"] for claim in ledger["claims"] if assumption["id"] in claim["assumptions"]]
-        links = " ".join(f'<a href="#{user}">{user}</a>' for user in users)
-        yield f'<dt id="assumes-{assumption["id"]}">{assumption["id"]}</dt>'
+        links = " ".join(_link(user, user) for user in users)
+        yield f'<dt id="assumes-{_escape(assumption["id"])}">{_escape(assumption["id"])}</dt>'
         yield f'<dd>{_escape(assumption["statement"])}<br><span class="faint">{links}</span></dd>'
     yield "</dl>"
 
@@ -159,13 +167,16 @@ def _deviations(deviations: Iterable[dict[str, str]]) -> Iterator[str]:
 def _figures(findings: list[Finding]) -> Iterator[str]:
     yield '<h2 id="figures">Figures, and the runs behind them</h2>'
     for finding in findings:
-        yield f'<h3 id="study-{finding.folder}">{_escape(finding.title)}</h3><p>{_escape(finding.says.strip())}</p>'
+        yield f'<h3 id="study-{_escape(finding.folder)}">{_escape(finding.title)}</h3>'
+        yield f"<p>{_escape(finding.says.strip())}</p>"
         yield f"<p><code>{_escape(finding.command)}</code> ({_escape(finding.took)}; records in "
         made_with = ", ".join(f"{name} {version}" for name, version in recorded_versions(finding.folder).items())
-        yield f"<code>experiments/recorded/{finding.folder}/</code>; made with {_escape(made_with)})</p>"
+        yield f"<code>experiments/recorded/{_escape(finding.folder)}/</code>; made with {_escape(made_with)})</p>"
+        yield f"<p>{_escape(finding.provenance)}</p>"
         for name in finding.figures:
             source = shrink(RECORDED / finding.folder / name)
-            yield f'<img loading="lazy" alt="{_escape(finding.title)}: {name}" src="data:image/png;base64,{source}">'
+            alternative = _escape(f"{finding.title}: {name}")
+            yield f'<img loading="lazy" alt="{alternative}" src="data:image/png;base64,{source}">'
 
 
 @cache

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from claims.evidence import RECORDED, Evidence, fingerprint, read_records, write_outcomes
-from claims.ledger import CLAIMS, REFERENCES, Ledger, LedgerError, check_bindings, premises, read_ledger
-from claims.verdicts import VERIFIED, compute
+from claims.evidence import RECORDED, Evidence, fingerprint, read_outcomes, read_records, write_outcomes
+from claims.ledger import CLAIMS, RECORD, REFERENCES, Ledger, LedgerError, check_bindings, premises, read_ledger
+from claims.verdicts import VERIFIED, Verdict, compute
 
 LEDGER = "claims/ledger.json"
 """The committed verdicts, below the root of a repository."""
@@ -25,7 +25,8 @@ PROPERTY, MARGIN = "claims", "margin"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("claims")
     group.addoption("--claim", metavar="ID", help="run only the tests that bear on this claim")
-    group.addoption("--claim-outcomes", metavar="FILE", type=Path, help="write the outcomes of marked tests")
+    outcomes = "keep the outcomes of marked tests here; those of other tests, of the same files, count too"
+    group.addoption("--claim-outcomes", metavar="FILE", type=Path, help=outcomes)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,12 +40,30 @@ def pytest_configure(config: pytest.Config) -> None:
         made_from = fingerprint(root) if out else ""
     except LedgerError as error:
         raise pytest.UsageError(str(error)) from None
-    if (chosen := config.getoption("--claim")) and chosen not in ledger.claims:
-        raise pytest.UsageError(f"there is no claim {chosen!r}: choose an id of claims/claims.toml")
+    if chosen := config.getoption("--claim"):
+        tests = tests_of(chosen, ledger)
+        if config.args_source is not pytest.Config.ArgsSource.ARGS:
+            config.args = [str(root / name) for name in tests]  # nothing else is even collected
     config.pluginmanager.register(Recorder(root, ledger, committed, out, made_from))
 
 
-def read_committed(path: Path) -> dict[str, str]:
+def tests_of(chosen: str, ledger: Ledger) -> list[str]:
+    """The tests that bear on a claim, as arguments of pytest.
+
+    Raises:
+        pytest.UsageError: When there is no such claim, or it rests on recorded runs alone.
+    """
+    if chosen not in ledger.claims:
+        raise pytest.UsageError(f"there is no claim {chosen!r}: choose an id of claims/claims.toml")
+    tests = [name for name in ledger.claims[chosen].evidence if not name.startswith(RECORD)]
+    if not tests:
+        raise pytest.UsageError(
+            f"{chosen} rests on recorded runs alone: `pytest experiments/tests/test_recorded.py` judges them again"
+        )
+    return tests
+
+
+def read_committed(path: Path) -> dict[str, Verdict]:
     """The verdicts of the committed ledger, by claim; none when there is no such file yet.
 
     Raises:
@@ -83,13 +102,16 @@ class Recorder:
         root: The root of the repository.
         ledger: What is claimed.
         committed: Verdicts of the committed ledger.
-        out: Where to write the outcomes, or None.
+        out: Where the outcomes are kept, or None; earlier ones of the same fingerprint count as evidence.
         made_from: Fingerprint of what they are made from.
     """
 
-    def __init__(self, root: Path, ledger: Ledger, committed: dict[str, str], out: Path | None, made_from: str) -> None:
+    def __init__(
+        self, root: Path, ledger: Ledger, committed: dict[str, Verdict], out: Path | None, made_from: str
+    ) -> None:
         self.root, self.ledger, self.committed, self.out, self.made_from = root, ledger, committed, out, made_from
         self.found: dict[str, Evidence] = {}
+        self.earlier = {} if out is None else earlier_outcomes(out, made_from)
         self.cases: dict[str, set[str]] = {}
         self.changed: list[str] = []
 
@@ -116,29 +138,31 @@ class Recorder:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.out is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            write_outcomes(self.out, dict(sorted(self.found.items())), self.made_from)
+            write_outcomes(self.out, dict(sorted((self.earlier | self.found).items())), self.made_from)
         self.changed = list(self.stale())
-        if self.changed and self.out is None and session.exitstatus == pytest.ExitCode.OK:
+        if self.changed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def stale(self) -> Iterator[str]:
-        """Claims whose verdict, all their tests having run, is not the committed one."""
-        run = {name for name, evidence in self.found.items() if evidence.outcome != "skipped"}
-        decided = [
-            claim.id
-            for claim in self.ledger.claims.values()
-            if any("::" in name for name in claim.evidence)
-            and all(name in run for name in claim.evidence if "::" in name)
-        ]
+        """Claims whose verdict, all their tests having run, is not the committed one.
+
+        A premise whose tests did not all run counts with its committed verdict, so that no claim goes unjudged.
+        """
+        found = self.earlier | self.found
+        run = {name for name, evidence in found.items() if evidence.outcome != "skipped"}
+        tests = {name: [e for e in claim.evidence if "::" in e] for name, claim in self.ledger.claims.items()}
+        decided = [name for name, own in tests.items() if own and run.issuperset(own)]
         if not decided:
             return
         needed = set(decided).union(*(premises(name, self.ledger) for name in decided))
         part = replace(self.ledger, claims={name: self.ledger.claims[name] for name in needed})
-        rows = compute(part, self.found | read_records(part, self.root / RECORDED))
+        absent = {name for name in needed if not run.issuperset(tests[name])}
+        settled = {name: self.committed[name] for name in absent & self.committed.keys()}
+        judged = replace(part, claims={name: part.claims[name] for name in needed - absent})
+        rows = compute(part, found | read_records(judged, self.root / RECORDED), settled)
         for name in decided:
             row, before = rows[name], self.committed.get(name, "not there")
-            premises_ran = all(used in decided for used in row.claim.uses)
-            if row.verdict != before and (premises_ran or row.broken or not row.reason.startswith("it uses")):
+            if row.verdict != before:
                 yield f"{name} is {row.verdict} ({row.reason}), in the ledger it is {before}"
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
@@ -146,6 +170,15 @@ class Recorder:
             terminalreporter.section("claims whose verdict changed: `nox -s claims` writes the ledger anew", red=True)
             for line in self.changed:
                 terminalreporter.write_line(line)
+
+
+def earlier_outcomes(path: Path, made_from: str) -> dict[str, Evidence]:
+    """Outcomes that an earlier run kept, where nothing has changed since; none otherwise."""
+    try:
+        then, outcomes = read_outcomes(path)
+    except LedgerError:
+        return {}
+    return outcomes if then == made_from else {}
 
 
 def _summary(report: pytest.TestReport) -> str:

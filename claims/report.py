@@ -18,7 +18,7 @@ import tyro
 
 from claims.evidence import Evidence, fingerprint, read_outcomes, read_records
 from claims.ledger import ROOT, Ledger, LedgerError, check_bindings, read_ledger
-from claims.page import page
+from claims.page import in_markdown, page
 from claims.plugin import LEDGER
 from claims.verdicts import VERDICTS, Row, compute
 from seem.config import versions
@@ -32,7 +32,7 @@ MARKS = {"verified": "✔", "verified under assumptions": "✔", "open": "?", "r
 
 
 @dataclass(frozen=True)
-class Options:
+class ReportOptions:
     """Command line.
 
     Attributes:
@@ -44,7 +44,7 @@ class Options:
     rerun: bool = False
 
 
-def gather(options: Options, ledger: Ledger) -> dict[str, Evidence]:
+def gather(options: ReportOptions, ledger: Ledger) -> dict[str, Evidence]:
     """Outcomes of all tests that claims name, fresh, and the verdicts of recorded runs.
 
     Raises:
@@ -105,7 +105,7 @@ def _rows(claims: list[dict[str, Any]]) -> list[str]:
     for claim in claims:
         verdict = "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
         verdict = "**evidence broken**" if claim["broken"] else verdict
-        lines.append(f"| {claim['statement'].replace('|', chr(92) + '|')} | {verdict} | `{claim['id']}` |")
+        lines.append(f"| {in_markdown(claim['statement'])} | {verdict} | `{claim['id']}` |")
     return lines
 
 
@@ -122,7 +122,7 @@ def with_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
-def main(options: Options) -> int:
+def main(options: ReportOptions) -> int:
     """Compute, write, and print the counts.
 
     Returns:
@@ -150,4 +150,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(Options)))
+    run_command(lambda: main(tyro.cli(ReportOptions)))

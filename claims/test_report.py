@@ -13,7 +13,7 @@ import pytest
 from claims import report
 from claims.evidence import Evidence, fingerprint, read_records, write_outcomes
 from claims.ledger import RECORD, ROOT, LedgerError, read_ledger
-from claims.page import page
+from claims.page import in_markdown, page
 from claims.plugin import LEDGER
 from claims.verdicts import VERDICTS, compute
 
@@ -91,6 +91,79 @@ def test_broken_evidence_is_red_in_the_page_and_in_the_table():
     assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
 
 
+HOSTILE = (
+    "<script>document.title='taken'</script>",
+    '"><img src=x onerror=document.title="taken">',
+    "' onmouseover='x",
+    "&lt;b&gt; & <b>",
+    "[a](javascript:alert) ![b](x) `c` *d* _e_ |f| $g$ ~~h~~ <i>",
+    "</table></details></main>",
+)
+
+
+def hostile() -> dict:
+    """The ledger with a claim, its evidence and everything about it named to be taken for markup."""
+    changed = copy.deepcopy(WRITTEN)
+    claim = copy.deepcopy(next(row for row in WRITTEN["claims"] if row["derivation"] and row["evidence"]))
+    words = " ".join(HOSTILE)
+    claim |= {name: f"{name} {words}" for name in ("id", "statement", "source", "falsifier", "reason")}
+    claim |= {
+        "uses": [],
+        "assumptions": [],
+        "evidence": [item | {"name": words, "detail": words} for item in claim["evidence"]],
+    }
+    changed["claims"].insert(0, claim)
+    changed["deviations"].append(dict.fromkeys(("topic", "paper", "code", "here"), words))
+    changed["environment"]["torch"] = words
+    return changed
+
+
+class Words(html.parser.HTMLParser):
+    """The tags of a page, and its words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.words = ""
+
+    def handle_starttag(self, tag, attrs):
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def parsed(text: str) -> Words:
+    found = Words()
+    found.feed(text)
+    return found
+
+
+def test_names_that_look_like_markup_stay_words(fresh):
+    found, plain = parsed(page(hostile(), report.MARKS)), parsed(fresh)
+    for tag in ("script", "img", "b", "i", "main"):
+        assert found.tags.get(tag, 0) == plain.tags.get(tag, 0)
+    assert all(words in found.words for words in HOSTILE)
+
+
+def test_names_that_look_like_markup_stay_words_in_markdown():
+    written = in_markdown(" ".join(HOSTILE))
+    assert written in report.markdown(hostile())
+    for mark in ("<", "|", "`", "*", "_", "$", "~", "](", "&lt;"):
+        assert not re.search(rf"(?<!\\){re.escape(mark)}", written), mark
+    assert written.replace("\\", "") == " ".join(HOSTILE)
+
+
+@in_a_browser
+def test_names_that_look_like_markup_do_nothing_in_a_browser(tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page(hostile(), report.MARKS), encoding="utf-8")
+    dumped = browse(file, "--dump-dom").stdout
+    assert "<title>SEEM-verify: claims and verdicts</title>" in dumped
+    assert re.search(r"document.title='taken'", dumped), "the words are there"
+
+
 def test_a_readme_without_a_place_is_refused():
     with pytest.raises(LedgerError, match="no place for the claims"):
         report.with_table("# Title\n", "table")
@@ -112,7 +185,7 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     write_outcomes(outputs / "outcomes.json", tests, fingerprint())
     monkeypatch.setattr(report, "run_tests", lambda _: pytest.fail("tests ran though outcomes are fresh"))
     monkeypatch.setattr(report, "page", lambda *_: "")
-    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 0
+    assert report.main(report.ReportOptions(outcomes=outputs / "outcomes.json")) == 0
     counts = ", ".join(f"{WRITTEN['counts'][verdict]} {verdict}" for verdict in VERDICTS)
     assert capsys.readouterr().out.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
@@ -124,7 +197,7 @@ def test_a_failed_test_is_printed_as_broken_and_gives_status_one(outputs, capsys
     broken.outcome, broken.detail = "failed", "assert 1 == 2"
     write_outcomes(outputs / "outcomes.json", tests, fingerprint())
     monkeypatch.setattr(report, "page", lambda *_: "")
-    assert report.main(report.Options(outcomes=outputs / "outcomes.json")) == 1
+    assert report.main(report.ReportOptions(outcomes=outputs / "outcomes.json")) == 1
     printed = capsys.readouterr().out
     assert "BROKEN" in printed
     assert f"{broken.name} failed: assert 1 == 2" in printed

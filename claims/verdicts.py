@@ -43,19 +43,25 @@ class Row:
     evidence: tuple[Evidence, ...]
 
 
-def compute(ledger: Ledger, evidence: Mapping[str, Evidence]) -> dict[str, Row]:
+def compute(
+    ledger: Ledger, evidence: Mapping[str, Evidence], settled: Mapping[str, Verdict] | None = None
+) -> dict[str, Row]:
     """The verdict of every claim, in the order of the ledger.
 
     Args:
         ledger: What is claimed.
         evidence: By name; what is not there was not run.
+        settled: Verdicts that are taken as they are, by claim: those of an earlier run.
     """
     rows: dict[str, Row] = {}
 
     def row(name: str) -> Row:
         if name not in rows:
             claim = ledger.claims[name]
-            rows[name] = _judge(claim, evidence, {used: row(used) for used in claim.uses})
+            if settled and name in settled:
+                rows[name] = Row(claim, settled[name], "as in an earlier run", "", ())
+            else:
+                rows[name] = _judge(claim, evidence, {used: row(used) for used in claim.uses})
         return rows[name]
 
     return {name: row(name) for name in ledger.claims}

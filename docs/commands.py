@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_generated" not in p.parts)]
+TOP = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+"""Pages whose blocks of Python are run elsewhere: by reference/tests/ and by docs/test_contributing.py."""
+PAGES = [*TOP, *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_generated" not in p.parts)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:[\w./]*/)?(?:python3?|pytest|nox|pip|sphinx-build|SEEM_\w+=\S+) [^`]+)`")
 PREFIX = ".venv/bin/"

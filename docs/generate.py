@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from findings import Finding, read_findings
+from studies.shared.findings import Finding, read_findings
 
 from theory import render
 
@@ -73,7 +73,7 @@ def expected(findings: list[Finding]) -> list[str]:
     """The table of commands with their times and verdicts, from the recorded runs."""
     lines = ["| record | command | took | expected verdicts |", "|---|---|---|---|"]
     for finding in findings:
-        verdicts = [claim["verdict"] for claim in finding.claims]
+        verdicts = [judged["verdict"] for judged in finding.verdicts]
         counts = ", ".join(f"{verdicts.count(word)} {word}" for word in ORDER if word in verdicts)
         cells = (f"`{finding.folder}/`", f"`{finding.command}`", finding.took, counts)
         lines.append(f"| {' | '.join(cells)} |")

@@ -3,7 +3,7 @@
 Run: every block of Python in docs/, in one namespace a page and in a folder of its own, and its printed output compared
 with the block of text below it (words exactly, numbers within 5 %: another processor rounds otherwise); the commands in
 RUN, and `python -m seem`. The README's one block of Python is run by reference/tests/test_readme_example.py, its two
-commands in a fresh clone by readme_test.py.
+commands in a fresh clone by readme_test.py, the examples of CONTRIBUTING.md by docs/test_contributing.py.
 
 Checked, not run: all other commands of Python scripts, whose own parser gets the options as written; pytest's, whose
 paths must hold tests of the whole suite (those with SEEM_CRITIC are collected); nox's, by its list of what it would
@@ -31,7 +31,7 @@ from claims.ledger import read_ledger
 from docs import commands as documented
 
 ROOT = documented.ROOT
-TUTORIALS = [page for page in documented.PAGES if page != ROOT / "README.md"]
+TUTORIALS = [page for page in documented.PAGES if page not in documented.TOP]
 WITH_PYTHON = [page for page in TUTORIALS if any(block.language == "python" for block in documented.blocks(page))]
 COMMANDS = documented.commands()
 RUN = {"experiments/verify_baird.py --quick", "experiments/findings.py --out runs/FINDINGS.md"}
@@ -44,7 +44,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 CLOSE = 0.05
 
 
-class Parsed(Exception):  # noqa: N818 - no error
+class Parsed(BaseException):  # no error, and none that a command would catch
     """The options were accepted; nothing was run."""
 
 
@@ -197,7 +197,8 @@ def test_files_that_are_named_exist():
 
 def test_modules_and_functions_that_are_named_exist():
     for page in documented.PAGES:
-        for name in re.findall(r"`(seem(?:\.\w+)+)`", page.read_text(encoding="utf-8")):
+        prose = documented.BLOCK.sub("", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"`(seem(?:\.\w+)+)`", prose):
             try:
                 importlib.import_module(name)
             except ModuleNotFoundError:

@@ -38,7 +38,7 @@ for file in "${files[@]}"; do
   name=${name%%_*}
   env=${name%%-*}
   study=$out/$name
-  if [ -e "$study/summary.json" ]; then
+  if [ -e "$study/results.json" ]; then
     continue
   fi
   left=$((deadline - SECONDS))

@@ -1,4 +1,4 @@
-"""Profiles of the suite, one torch thread a worker, and the critic that SEEM_CRITIC names.
+"""Profiles of the suite, one torch thread per worker, and the critic that SEEM_CRITIC names.
 
 With SEEM_CRITIC set only that critic's properties run; their table is printed at the end.
 """
@@ -58,12 +58,12 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_terminal_summary(terminalreporter):
     reports = [report for group in terminalreporter.stats.values() for report in group]
-    verdicts = [
-        verdict
+    examinations = [
+        examined
         for report in reports
         if getattr(report, "when", None) == "call"
-        for verdict in from_properties(report.user_properties)
+        for examined in from_properties(report.user_properties)
     ]
-    if verdicts:
+    if examinations:
         terminalreporter.ensure_newline()
-        terminalreporter.write_line(tables(verdicts))
+        terminalreporter.write_line(tables(examinations))

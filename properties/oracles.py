@@ -9,10 +9,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from properties.margins import target_share
 from seem.networks import MLP
+from seem.normalisation.base import Normalisation
 from seem.ntk import Inputs, evaluate
 
-STANDARDISING = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
-"""Modules that divide a row by a size of its own."""
 KINKED = ("relu", "leaky_relu")
 """Activations whose derivative jumps at 0."""
 CURVATURE = {"relu": 0.0, "leaky_relu": 0.0, "identity": 0.0, "tanh": 0.8, "gelu": 0.8, "silu": 0.5, "elu": 1.0}
@@ -25,7 +24,7 @@ def gradient_rows(network: nn.Module, x: Inputs) -> dict[str, Tensor]:
     """Per-sample gradients, by one backward pass a row.
 
     Args:
-        network: A module with one output a row.
+        network: A module with one output per row.
         x: Inputs, N rows, or a tuple of them.
 
     Returns:
@@ -45,7 +44,7 @@ def gram_shares(network: nn.Module, z: Inputs, x: Inputs) -> dict[str, Tensor]:
     """What each parameter contributes to the Gram block G(Z, X).
 
     Args:
-        network: A module with one output a row.
+        network: A module with one output per row.
         z: Inputs of the rows.
         x: Inputs of the columns.
 
@@ -122,13 +121,14 @@ def sizes(network: MLP, x: Tensor) -> Sizes:
     config, layers = network.config, []
     size, actual = x.norm(dim=1), x
     sensitivity, margin = torch.ones_like(size), torch.full_like(size, torch.inf)
-    for linear, norm in zip(network.linears, [*network.norms, nn.Identity()], strict=True):
+    for layer, (linear, norm) in enumerate(zip(network.linears, [*network.norms, nn.Identity()], strict=True), start=1):
+        normaliser = config.normaliser(layer)
         inputs, actual = size, linear(actual)
         sensitivity += _cancellation(linear)
         size = linear.weight.norm() * inputs + _length(linear.bias)
-        divisor, standardised = _standardised(norm, actual, size)
+        divisor, standardised = _standardised(normaliser, norm, actual, size)
         layers.append((linear, inputs, _largest_gain(norm) / divisor, standardised))
-        if isinstance(norm, STANDARDISING):
+        if normaliser.by_row:
             sensitivity += 4 * config.width**0.5 * size / divisor
         size, actual = _largest_gain(norm) * standardised + _length(getattr(norm, "bias", None)), norm(actual)
         if linear is network.linears[-1]:
@@ -157,16 +157,12 @@ def _largest_gain(norm: nn.Module) -> Tensor | float:
     return 1.0 if gain is None else gain.abs().max()
 
 
-def _standardised(norm: nn.Module, z: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+def _standardised(kind: Normalisation, norm: nn.Module, z: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """What a normalisation divides by, and a bound on the norm of what its gain multiplies, both by row."""
-    if isinstance(norm, nn.BatchNorm1d):
-        divisor = (norm.running_var + norm.eps).sqrt().min().expand(len(z))
-        return divisor, (size + norm.running_mean.norm()) / divisor
-    if isinstance(norm, STANDARDISING):
-        groups = z.unflatten(1, (getattr(norm, "num_groups", 1), -1))
-        squares = groups.square().mean(2) if isinstance(norm, nn.RMSNorm) else groups.var(2, correction=0)
-        return (squares.amin(1) + norm.eps).sqrt(), torch.full_like(size, z.shape[1] ** 0.5)
-    return torch.ones_like(size), size
+    divisor = kind.divisor(norm, z).expand_as(z).amin(1)
+    if kind.by_row:
+        return divisor, torch.full_like(size, z.shape[1] ** 0.5)
+    return divisor, (size + kind.centre(norm, z).expand_as(z).norm(dim=1)) / divisor
 
 
 def _is_spectral(linear: nn.Linear) -> bool:

@@ -166,7 +166,7 @@ def load(specification: str) -> Subject:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise InputError(
             f"{VARIABLE}={specification}: the module returns {got} for {count} rows, but a critic returns one "
-            "number a row: wrap it in a module that does"
+            "number per row: wrap it in a module that does"
         )
     return subject
 

@@ -34,7 +34,7 @@ class Degrees(TorchDispatchMode):
     A parameter that is only added to something takes the degree of what it is added to: so biases are repaired.
 
     Args:
-        module: A module with one output a row.
+        module: A module with one output per row.
         x: Inputs, N rows, or a tuple of them.
 
     Attributes:

@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 
 from properties.strategies.agents import SEEDS, any_config, shapes
 from properties.strategies.batches import Batch, batches
-from seem.agents.sac import SAC
-from seem.agents.td3 import TD3, TD3Config
 from seem.config import RunConfig
 from seem.datasets import Dataset
 from seem.records import RunRecord, read_run
-from seem.training import FLUSH_STEPS, Agent, train
+from seem.training import FLUSH_STEPS, train
 
 FILES = {"config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors", "outcome.json"}
 small = shapes(depth=2)
@@ -120,8 +118,7 @@ def bare_loop(config: RunConfig, data: Batch) -> list[tuple[torch.Tensor, torch.
     transitions = (transitions.normalised() if config.normalise_states else transitions).to(dtype=dtype)
     rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
     drawing = torch.Generator().manual_seed(config.seed)
-    make = TD3 if isinstance(config.agent, TD3Config) else SAC
-    agent: Agent = make(config.agent, data.observation_dim, data.action_dim, seed=config.seed, dtype=dtype)
+    agent = config.agent.build(data.observation_dim, data.action_dim, seed=config.seed, dtype=dtype)
     seen = []
     while len(seen) < config.budget and not (seen and not seen[-1][0].isfinite().all()):
         batch = rows

@@ -21,7 +21,7 @@ from properties.strategies.histories import (
     reading,
 )
 from properties.strategies.networks import powers_of_two
-from seem.forecast import forecast, refuse
+from seem.forecasting import forecast, refuse
 from seem.growth import SGDLaw
 from seem.spectrum import CriticReading
 

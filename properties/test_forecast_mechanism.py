@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.strategies.histories import reading
-from seem.forecast import mechanism, steps_to_doubling, steps_to_overshoot
+from seem.forecasting import mechanism, steps_to_doubling, steps_to_overshoot
 from seem.spectrum import CriticReading
 
 MECHANISMS = ("self-excitation", "overshoot")

@@ -12,7 +12,7 @@ from hypothesis import event, given, target
 from hypothesis import strategies as st
 
 from properties.strategies.histories import LOG_MAX, Ray, rays, steps_of_ray
-from seem.forecast import Forecast, forecast, mechanism
+from seem.forecasting import Forecast, forecast, mechanism
 from seem.growth import SGDLaw
 
 dtypes = st.sampled_from(tuple(LOG_MAX))

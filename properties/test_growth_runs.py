@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from properties.strategies.ray_critics import RayCritic, ray_critics
-from seem.forecast import Forecast, forecast
+from seem.forecasting import Forecast, forecast
 from seem.growth import AdamLaw, ClippingLaw, EMALaw, HuberLaw, SGDLaw, SignLaw
 from seem.networks import MLP
 

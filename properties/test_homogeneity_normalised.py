@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from properties.oracles import gradient_rows
 from properties.strategies.networks import PIECEWISE_LINEAR, Case, cases, powers_of_two
 from seem.networks import MLP, MLPConfig
+from seem.normalisation import RECORDS
 from seem.ntk import evaluate, gram_blocks
 
-STANDARDISING = ("layer", "rms", "group")
+STANDARDISING = tuple(kind.name for kind in RECORDS.values() if kind.by_row)
 KINDS = (*STANDARDISING, "scale", "weight", "spectral")
 
 

@@ -60,7 +60,7 @@ def test_a_block_knows_its_columns_from_its_rows(case):
 
 @torch.no_grad()
 def permute_units(network: MLP, layer: int, order: list[int]) -> None:
-    """Put the units of a hidden layer into another order: all that has an entry a unit, and the next columns."""
+    """Put the units of a hidden layer into another order: all that has an entry per unit, and the next columns."""
     for name, values in network.state_dict().items():
         if name.startswith((f"linears.{layer - 1}.", f"norms.{layer - 1}.")):
             # _v is the spectral norm's vector on the side of the inputs.

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from properties.ray_bounds import (
-    LIPSCHITZ,
     ROUNDING,
     assert_kernels_below,
     assert_values_below,
     gram_along,
-    ntk_bound,
 )
 from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.rays import Ray, on_rays
-from seem.factors import gradient_factors
+from seem.features import gradient_factors
+from seem.layernorm import LIPSCHITZ, kernel_bound
 from seem.networks import ACTIVATIONS, MLPConfig
 from seem.ntk import gram_by_jacobians
 
@@ -105,7 +104,7 @@ def test_without_epsilon_the_kernel_diverges_where_the_first_layer_is_constant_a
     # Both are B/t up to a share of order 1.
     assert nearer / near == pytest.approx(2.0**10, rel=1e-2)
     with pytest.raises(ValueError, match="diverges there"):
-        ntk_bound(network, x0, v)
+        kernel_bound(network, x0, v)
 
 
 @pytest.mark.claim("LN-ANY-DIRECTION")
@@ -115,6 +114,6 @@ def test_after_the_non_linearity_the_constant_does_not_hold():
     network, *_ = Case(shape, inputs=1, rows=1, seed=61).draw()
     after = nn.Sequential(network.linears[0], nn.ReLU(), network.norms[0], network.linears[1])
     x0 = torch.tensor([[16.0]], dtype=torch.float64)
-    bound = ntk_bound(network, x0[0], x0[0])
+    bound = kernel_bound(network, x0[0], x0[0])
     assert gram_by_jacobians(network, x0, x0).item() <= bound
     assert gram_by_jacobians(after, x0, x0).item() > bound

@@ -1,4 +1,6 @@
-"""One LayerNorm in any hidden layer, with or without affine, stops the kernel's growth along a ray.
+"""One LayerNorm in any hidden layer of a perceptron, with or without affine, stops the kernel's growth along a ray.
+
+A perceptron's layers lie on every path from input to head; `test_layernorm_graphs` has networks of several paths.
 
 Hypotheses: LayerNorm stands before the non-linearity; ε > 0; and the first normalised layer sees the direction: what
 moves its input is not the same for all its units. So neither a LayerNorm in every layer nor its affine is needed.
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from properties.ray_bounds import common_direction, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, Case, cases
 from properties.strategies.rays import on_rays
-from seem.factors import gradient_factors
+from seem.features import gradient_factors
 from seem.networks import MLP, MLPConfig
 
 LAYERNORM = EVERY_KIND | {"normalisations": ("layer",), "normalised": True}

@@ -24,14 +24,13 @@ from properties.ray_bounds import (
     common_direction,
     gram_along,
     gram_rounding,
-    ntk_bound,
-    value_bound,
 )
 from properties.strategies.networks import EVERY_KIND, NORMALISATIONS, Case, cases
 from properties.strategies.rays import on_rays
 from seem.errors import InputError
+from seem.layernorm import kernel_bound, value_bound
 from seem.networks import MLP, MLPConfig
-from seem.normalisation import parse, standardised
+from seem.normalisation import parse
 from seem.ntk import gram_blocks, gram_by_jacobians
 
 OF_ROWS = EVERY_KIND | {"normalised": True, "normalisations": ("rms", "group")}
@@ -91,11 +90,12 @@ def test_rmsnorm_and_groupnorm_are_layernorms_of_more_or_fewer_units(case):
     if case.config.kind == "rms":
         expected = torch.layer_norm(torch.cat((z, -z), dim=1), (2 * z.shape[1],), eps=epsilon)[:, : z.shape[1]]
     else:
-        count = int(parse(case.config.normalisation)[1]) or 1  # LayerNorm is one group
+        count = int(parse(case.config.normalisation).option) or 1  # LayerNorm is one group
         groups = z.reshape(len(z), count, -1)
         expected = torch.layer_norm(groups, groups.shape[2:], eps=epsilon).flatten(1)
     # Two orders of summation, whose rounding is divided by √ε or more.
-    torch.testing.assert_close(standardised(network.norms[0], z), expected, rtol=1e-12, atol=1e-12)
+    actual = parse(case.config.normalisation).standardised(network.norms[0], z)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.claim("NORM-RMS-COMMON")
@@ -123,7 +123,7 @@ def test_groupnorm_grows_where_one_group_does_not_see_the_direction_that_layerno
         sizes[kind] = gram_along(network, x0, torch.tensor([[2.0**20], [2.0**30]], dtype=torch.float64))[0, 1:]
     # What does not grow is some hundred times the slope, beside 2^20.
     assert sizes["group:2"][1] / sizes["group:2"][0] == pytest.approx(2.0**10, rel=1e-3)
-    assert sizes["layer"].max() <= ntk_bound(network, x0, v)
+    assert sizes["layer"].max() <= kernel_bound(network, x0, v)
 
 
 BATCH = EVERY_KIND | {"normalised": True, "normalisations": ("batch",)}

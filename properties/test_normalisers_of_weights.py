@@ -18,9 +18,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from properties.margins import target_share
 from properties.oracles import sizes
-from properties.ray_bounds import OPERATIONS, ROUNDING, affine, gram_along, gram_rounding
+from properties.ray_bounds import OPERATIONS, ROUNDING, gram_along, gram_rounding
 from properties.strategies.networks import EVERY_KIND, PIECEWISE_LINEAR, Case, cases, powers_of_two
 from properties.strategies.rays import on_rays
+from seem.layernorm import affine
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks
 

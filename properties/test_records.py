@@ -16,7 +16,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from seem.records import NON_FINITE, append_line, canonical_json, digest, parse_json, read_lines, write_lines
+from seem.files import NON_FINITE, canonical_json, digest, parse_json
+from seem.records import append_line, read_lines, write_lines
 
 texts = st.text(max_size=5).filter(lambda text: text not in NON_FINITE)  # all but three texts
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts

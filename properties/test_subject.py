@@ -1,6 +1,6 @@
-"""The theory's claims of a critic, for the one that SEEM_CRITIC names, or else for the built-in ones.
+"""The properties of a critic that the theory names, for the one that SEEM_CRITIC names, or else for the built-in ones.
 
-Hypotheses are decided by looking at the critic; a claim that does not apply is skipped with what was seen.
+Hypotheses are decided by looking at the critic; a property that does not apply is skipped with what was seen.
 """
 
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from properties.subject import VARIABLE, Subject, load
 from properties.subject_builtin import BUILT_IN
-from properties.subject_claims import CLAIMS
+from properties.subject_properties import PROPERTIES
 from properties.subject_report import examine, to_property
 from properties.subject_traits import Traits, read_traits
 
@@ -24,12 +24,12 @@ def traits_of(subject: Subject) -> Traits:
     return read_traits(subject)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.check.__name__)
+@pytest.mark.parametrize("prop", PROPERTIES, ids=lambda prop: prop.check.__name__)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_claim_holds(subject, claim, request):
-    verdict, error = examine(subject, traits_of(subject), claim)
-    request.node.user_properties.append(to_property(verdict))
+def test_property_holds(subject, prop, request):
+    examined, error = examine(subject, traits_of(subject), prop)
+    request.node.user_properties.append(to_property(examined))
     if error:
         raise error
-    if verdict.outcome == "not applicable":
-        pytest.skip(f"not applicable: {verdict.detail}")
+    if examined.outcome == "not applicable":
+        pytest.skip(f"not applicable: {examined.detail}")

@@ -19,6 +19,7 @@ from properties.strategies.scales import discounts
 from seem.agents.common import blend
 from seem.agents.td3 import TD3, TD3Config
 from seem.networks import MLPConfig
+from seem.normalisation import RECORDS
 
 NEVER = 10**9
 STILL = TD3Config(
@@ -60,7 +61,7 @@ class Steps:
 
 
 ETAS = st.floats(-12, 1).map(lambda exponent: 2.0**exponent)
-BY_ROW = ("layer", "rms", "group")
+BY_ROW = tuple(kind.name for kind in RECORDS.values() if kind.by_row)
 """Normalisations that act the same way in training, where the agent's critics are, and in evaluation."""
 SEEDS = st.integers(0, 2**32 - 2)
 

@@ -83,6 +83,7 @@ def _norm() -> Derivation:
                 ("the sign alternates",),
                 -LR * (1 - (-1) ** (2 * parity)) / 2,
                 sp.Integer(0),
+                shown=sp.Sum(-LR * (-1) ** sp.Symbol("i", integer=True), (sp.Symbol("i", integer=True), 1, 2 * parity)),
             ),
             Step(
                 "mean-signs",
@@ -147,7 +148,17 @@ def _exact_ratio() -> Derivation:
                 ranges={**UNIT, TIME: (2, 9)},
             )
         )
-        steps.append(Step(f"start-{power}", "and starts at 0.", (), mean.subs(TIME, 0), sp.Integer(0), ranges=UNIT))
+        steps.append(
+            Step(
+                f"start-{power}",
+                "and starts at 0.",
+                (),
+                mean.subs(TIME, 0),
+                sp.Integer(0),
+                ranges=UNIT,
+                shown=sp.Subs(mean, TIME, 0),
+            )
+        )
         lag = sp.Limit(TIME * (1 - mean.subs(BETA**TIME, 0) / TIME**power), TIME, sp.oo)
         steps.append(
             Step(
@@ -187,6 +198,7 @@ def _scaling_limit() -> Derivation:
                 (f"n = 2k = {order}",),
                 value.diff(TAU),
                 TAU**order - value,
+                shown=sp.Derivative(value, TAU),
             )
         )
     for depth in (1, 2, 3):

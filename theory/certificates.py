@@ -111,6 +111,24 @@ def certify_spectrum(matrix: Sequence[Sequence[Fraction]]) -> Certificate:
         )
 
 
+def certify_radius(matrix: Sequence[Sequence[Fraction]]) -> tuple[float, float]:
+    """Enclosure of the spectral radius of a rational matrix, from its exact characteristic polynomial.
+
+    Args:
+        matrix: Square matrix of rationals.
+
+    Returns:
+        Lower and upper bound of max |z| over its eigenvalues.
+    """
+    from flint import ctx, fmpq, fmpq_mat
+
+    with ctx.workdps(DIGITS):
+        exact = fmpq_mat([[fmpq(Fraction(e).numerator, Fraction(e).denominator) for e in row] for row in matrix])
+        factors = exact.charpoly().numer().factor_squarefree()[1]
+        moduli = [abs(root) for factor, _ in factors for root, _ in factor.complex_roots()]
+        return max(_below(modulus) for modulus in moduli), max(_above(modulus) for modulus in moduli)
+
+
 def certify_leading_by_signs(matrix: Sequence[Sequence[Fraction]], low: Fraction, high: Fraction) -> bool:
     """A second proof, by signs in exact rationals: p changes sign in (low, high) and is positive beyond.
 
@@ -193,7 +211,7 @@ def euler_time_to_pass(depth: int, rate: Fraction, factor: int, growth: Fraction
         depth: L, at least 2.
         rate: λ at the start, per unit time.
         factor: Growth of Q = a^L.
-        growth: Relative growth a step.
+        growth: Relative growth per step.
 
     Returns:
         An upper bound of the passing time.
@@ -222,3 +240,32 @@ def _below(value) -> float:
 
 def _above(value) -> float:
     return math.nextafter(float(value.upper()), math.inf)
+
+
+def certify_growth(matrix: Sequence[Sequence[Fraction]], momentum: Fraction) -> tuple[float, float]:
+    r"""Enclosure of the growth per step of Adam with copied targets, without its companion matrix.
+
+    The eigenvalues x of hA_D are enclosed from the exact characteristic polynomial; of each
+    :math:`\rho = (\sigma + \sqrt{\sigma^2 - 4\beta_1})/2` (`theory.copied_target_radius`), in balls.
+
+    Args:
+        matrix: hA_D, rational.
+        momentum: β₁.
+
+    Returns:
+        Lower and upper bound of the largest ρ.
+    """
+    from flint import arb, ctx, fmpq, fmpq_mat
+
+    with ctx.workdps(DIGITS):
+        exact = fmpq_mat([[fmpq(Fraction(e).numerator, Fraction(e).denominator) for e in row] for row in matrix])
+        beta = arb(fmpq(momentum.numerator, momentum.denominator))
+        foci = [-(1 + beta + sign * 2 * beta.sqrt()) / (1 - beta) for sign in (1, -1)]
+        bounds = []
+        for factor, _ in exact.charpoly().numer().factor_squarefree()[1]:
+            for rate, _ in factor.complex_roots():
+                total = (1 - beta) * sum((abs(rate - focus) for focus in foci), arb(0)) / 2
+                inside = total * total - 4 * beta
+                root = inside.sqrt() if inside > 0 else arb(0).union(abs(inside).sqrt())
+                bounds.append((total + root) / 2)
+        return max(_below(bound) for bound in bounds), max(_above(bound) for bound in bounds)

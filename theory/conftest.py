@@ -1,4 +1,4 @@
-"""One torch thread a worker: the comparisons with ``seem`` are small."""
+"""One torch thread per worker: the comparisons with ``seem`` are small."""
 
 import torch
 

@@ -9,8 +9,8 @@ Source: derived; the paper treats neither.
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.self_similar_ray import DEPTH_LESS_ONE, ETA, L
-from theory.sgd_growth import KAPPA_HAT, POWER, RATE, SCALE, crash_in
+from theory.self_similar_ray import ETA, L
+from theory.sgd_growth import ELAPSED, EXPONENT, KAPPA_HAT, POWER, RATE, SCALE, crash_in, remaining
 
 DECAY, TIME, TIMESCALE, SLOWING, NEEDED = sp.symbols("w t t_0 alpha T", positive=True)
 EXCESS = sp.Symbol("e", positive=True)
@@ -68,6 +68,14 @@ def _weight_decay() -> Derivation:
                 POWER * DECAY * inverse_power() - POWER * ETA * KAPPA_HAT,
             ),
             Step(
+                "initial",
+                "It starts at a^(-m).",
+                (),
+                inverse_power(sp.Integer(0)),
+                SCALE**-POWER,
+                shown=sp.Subs(inverse_power(), TIME, 0),
+            ),
+            Step(
                 "flow",
                 "That is the flow of a: -m a^(-m-1)ȧ = Ḃ.",
                 (),
@@ -85,9 +93,7 @@ def _weight_decay() -> Derivation:
                 "crash",
                 "Above it, at x = Lw(1 + e), a^(-m) reaches zero after -ln(1 - Lw/x)/(mw) steps.",
                 ("x > Lw",),
-                (above / (ETA * L * SCALE**POWER) * ETA / DECAY)
-                + (SCALE**-POWER - above / (ETA * L * SCALE**POWER) * ETA / DECAY)
-                * sp.exp(POWER * DECAY * decay_crash(above)),
+                inverse_power(decay_crash(above)).subs(KAPPA_HAT, above / (ETA * L * SCALE**POWER)),
                 sp.Integer(0),
             ),
             Step(
@@ -117,6 +123,7 @@ def _schedule() -> Derivation:
     bounded = sp.Limit(effective(slowing=sp.Integer(2)), TIME, sp.oo)
     unbounded = sp.Limit(1 / effective(slowing=sp.Rational(1, 2)), TIME, sp.oo)
     harmonic = TIMESCALE * sp.log(1 + TIME / TIMESCALE)
+    law = remaining(EXPONENT) ** (-1 / EXPONENT)
     return Derivation(
         "Decaying step size",
         "derived",
@@ -135,6 +142,7 @@ def _schedule() -> Derivation:
                 ("α = 1",),
                 harmonic.diff(TIME),
                 (1 + TIME / TIMESCALE) ** -1,
+                shown=sp.Derivative(harmonic, TIME),
             ),
             Step(
                 "budget",
@@ -167,6 +175,7 @@ def _schedule() -> Derivation:
                 ("α = 1/(1+b)",),
                 effective(needed_steps(slower), slower),
                 NEEDED,
+                shown=sp.Subs(effective(slowing=slower), TIME, needed_steps(slower)),
             ),
             Step(
                 "inverse-2",
@@ -178,10 +187,23 @@ def _schedule() -> Derivation:
             ),
             Step(
                 "law",
-                "dQ/dt = (η_t/η₀)·dQ/dT: with T = L/((2L-2)x) the crash is that of a constant step.",
-                (),
-                crash_in(RATE) * RATE,
-                L / (2 * DEPTH_LESS_ONE),
+                "Q(T) = (1 - pxT)^(-1/p) in the effective time T(t) obeys dQ/dt = (η_t/η₀)·dQ/dT, η_t/η₀ = (1 + "
+                "t/t₀)^(-α).",
+                ("α ≠ 1", "p = (2L-2)/L"),
+                law.subs(ELAPSED, effective()).diff(TIME),
+                (1 + TIME / TIMESCALE) ** -SLOWING * law.diff(ELAPSED).subs(ELAPSED, effective()),
+                ranges={SLOWING: (1.2, 3), RATE: (0.1, 0.3), TIME: (0.1, 0.5), TIMESCALE: (0.1, 1)},
+            ),
+            Step(
+                "law-crash",
+                "Its bracket 1 - pxT is zero, and Q infinite, when T is L/((2L-2)x), the crash of a constant step: "
+                "t = t₀((1 + (1-α)T/t₀)^(1/(1-α)) - 1).",
+                ("α = 1/(1+b) < 1",),
+                remaining(EXPONENT).subs(ELAPSED, effective(needed_steps(slower), slower)).subs(NEEDED, crash_in(RATE)),
+                sp.Integer(0),
+                shown=sp.Subs(
+                    remaining(EXPONENT), ELAPSED, effective(needed_steps(slower), slower).subs(NEEDED, crash_in(RATE))
+                ),
             ),
         ),
     )

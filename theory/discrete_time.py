@@ -64,6 +64,7 @@ def _taylor() -> tuple[Step, ...]:
             (),
             power.diff(t, k).subs(t, 0) / sp.factorial(k),
             sp.expand_func(sp.ff(-POWER, k)) / sp.factorial(k),
+            shown=sp.Subs(sp.Derivative(power, (t, k)), t, 0) / sp.factorial(k),
         )
         for k in range(1, 5)
     )
@@ -74,6 +75,7 @@ def _taylor() -> tuple[Step, ...]:
             (),
             log.diff(t, k).subs(t, 0) / sp.factorial(k),
             sp.Rational((-1) ** (k + 1), k),
+            shown=sp.Subs(sp.Derivative(log, (t, k)), t, 0) / sp.factorial(k),
         )
         for k in range(1, 4)
     )
@@ -84,6 +86,7 @@ def _recursion() -> Derivation:
     weight = sp.Symbol("c", real=True)
     single, exact = _single_step(weight), _single_step(log_weight())
     overflow = sp.exp(-EXPONENT * ROOM)
+    far = sp.Limit(step_count(1 / RATE, 1 / SMALL) / crash_in(RATE), RATE, 0, "+")
     return Derivation(
         "Discrete time on the ray",
         "derived",
@@ -128,10 +131,13 @@ def _recursion() -> Derivation:
             ),
             Step(
                 "continuous",
-                "As z → 0 without the logarithm the count is the crash step of continuous time.",
+                "From far away, x → 0 at a fixed end z, the count is the crash step of continuous time: the "
+                "logarithm is of "
+                "lower order.",
                 (),
-                (1 / RATE) / EXPONENT,
-                crash_in(RATE),
+                far.doit(),
+                sp.Integer(1),
+                shown=far,
             ),
             Step(
                 "overflow-first",
@@ -146,6 +152,7 @@ def _recursion() -> Derivation:
                 (),
                 step_count(1 / RATE, 1 / SMALL) - (1 / RATE - 1 / SMALL) / EXPONENT,
                 (2 * L - 1) / (4 * DEPTH_LESS_ONE) * sp.log(SMALL / RATE),
+                shown=sp.Add(step_count(1 / RATE, 1 / SMALL), -(1 / RATE - 1 / SMALL) / EXPONENT, evaluate=False),
             ),
         ),
     )
@@ -260,6 +267,7 @@ def _catapult() -> Derivation:
                 ("γc > 1",),
                 -ETA * (1 - GAMMA * (1 + RATE) / GAMMA) * kernel,
                 ETA * RATE * kernel,
+                shown=sp.Subs(mode, excess, 1 - GAMMA * (1 + RATE) / GAMMA),
             ),
         ),
     )

@@ -100,6 +100,7 @@ def _gains() -> Derivation:
                 ("η > η*: dropped assumption η → 0",),
                 squared_gain(sp.Integer(-1), sp.Integer(0), sp.Integer(3)),
                 sp.Integer(4),
+                shown=sp.Subs(gain, (REAL, IMAGINARY, ETA), (-1, 0, 3)),
             ),
             Step(
                 "overshoot-real",
@@ -107,6 +108,7 @@ def _gains() -> Derivation:
                 ("Im λ = 0",),
                 threshold(-RADIUS, sp.Integer(0)),
                 2 / RADIUS,
+                shown=sp.Subs(threshold(REAL, IMAGINARY), (REAL, IMAGINARY), (-RADIUS, 0)),
             ),
             Step(
                 "imaginary-axis",
@@ -200,14 +202,24 @@ def _rotations() -> Derivation:
                 (),
                 flow.diff(TIME),
                 matrix * flow,
+                formula=r"U = e^{at}\begin{pmatrix}\cos bt & -\sin bt\\ \sin bt & \cos bt\end{pmatrix} \Rightarrow "
+                r"U^{\prime} = AU",
             ),
-            Step("flow-initial", "It starts at the identity.", (), spiral(sp.Integer(0)), sp.eye(2)),
+            Step(
+                "flow-initial",
+                "It starts at the identity.",
+                (),
+                spiral(sp.Integer(0)),
+                sp.eye(2),
+                shown=sp.Subs(flow, TIME, 0),
+            ),
             Step(
                 "trace",
                 "Its trace is 2e^{at}cos(bt): the sign of u along a fixed direction alternates.",
                 (),
                 flow.trace(),
                 2 * sp.exp(REAL * TIME) * sp.cos(IMAGINARY * TIME),
+                shown=sp.Trace(flow),
             ),
             Step(
                 "period",
@@ -216,6 +228,7 @@ def _rotations() -> Derivation:
                 spiral(2 * sp.pi / IMAGINARY),
                 sp.exp(2 * sp.pi * REAL / IMAGINARY) * sp.eye(2),
                 ranges={IMAGINARY: (0.5, 2)},
+                shown=sp.Subs(flow, TIME, 2 * sp.pi / IMAGINARY),
             ),
             Step(
                 "discrete-polar",
@@ -223,6 +236,7 @@ def _rotations() -> Derivation:
                 (),
                 (sp.eye(2) + ETA * matrix).subs(polar),
                 power(sp.Integer(1)),
+                shown=sp.Subs(sp.eye(2) + ETA * matrix, tuple(polar), tuple(polar.values())),
             ),
             Step(
                 "discrete-recursion",

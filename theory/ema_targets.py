@@ -38,7 +38,7 @@ def mode_rate(eta_gram: sp.Expr, eta_bootstrap: sp.Expr) -> sp.Expr:
 
 
 def growth_rate(ratio: sp.Expr, depth: sp.Expr = L) -> sp.Expr:
-    """Growth of ln Q a step once the critic has caught up: L ln(1 + τ(ρ - 1)), ρ = ratio^(1/L)."""
+    """Growth of ln Q per step once the critic has caught up: L ln(1 + τ(ρ - 1)), ρ = ratio^(1/L)."""
     return depth * sp.log(1 + TAU * (ratio ** (1 / depth) - 1))
 
 
@@ -78,22 +78,25 @@ def _modes() -> Derivation:
             ),
             Step(
                 "threshold",
-                "At μ = 0 that matrix is ηA: a real crossing stays where SEEM puts it.",
+                "At μ = 0 that matrix is ηA: a real mode passes zero only where A is singular, as with a copied "
+                "target. "
+                "Blocks that do not commute can merge two real modes into a pair first (theory.noncommuting_blocks).",
                 (),
                 mode_matrix(sp.Integer(0)),
                 ETA * (PHI_NEXT - PHI) * PHI.T,
+                formula=r"\left.\eta\left[\tfrac{\tau}{\mu+\tau}\,G(X^*, X) - G(X, X)\right]\right|_{\mu=0} = \eta A",
             ),
             Step(
                 "root",
                 "One real mode: μ solves (μ + ηg)(μ + τ) = ητg*.",
-                (),
+                ("G and G* commute: an eigenvector common to both, with eigenvalues g and g*",),
                 characteristic(root, gram, bootstrap),
                 sp.Integer(0),
             ),
             Step(
                 "slower",
                 "A growing mode obeys ηλ - μ = μ(μ + ηg)/τ > 0: it is slower than with a copied target.",
-                ("g* solves the mode equation for μ > 0", "λ = g* - g"),
+                ("G and G* commute", "g* solves the mode equation for μ > 0", "λ = g* - g"),
                 (MU + gram) * (MU + TAU) / TAU - gram,
                 MU,
                 relation=">",
@@ -123,10 +126,13 @@ def _modes() -> Derivation:
             ),
             Step(
                 "discrete-copied",
-                "At τ = 1 the lag vanishes and u ← (I + ηA)u.",
-                ("τ = 1", "w = 0"),
-                error_now - ETA * kernel * error_now + drive,
-                error_now + ETA * (kernel_next - kernel) * error_now,
+                "From a target without lag u ← (I + ηA)u - (1-τ)ηG*u: with τ = 1 the iteration of a copied target.",
+                ("w = 0", "critic step, then target step"),
+                moved_u.subs(dict(zip(online_target, online, strict=True)), simultaneous=True),
+                (PHI - PHI_NEXT) * online
+                + ETA * (kernel_next - kernel) * error_now
+                - (1 - TAU) * ETA * kernel_next * error_now,
+                formula=r"w = 0:\quad u \mapsto (I + \eta A)\,u - (1-\tau)\,\eta\,G^* u,\quad A = G^* - G",
             ),
         ),
     )
@@ -147,6 +153,8 @@ def _complex_crossing() -> Derivation:
                 ("γG* has the eigenvalue Re^{iφ} on a block with G = gI",),
                 sp.re(sp.expand((sp.I * OMEGA + gram) * (sp.I * OMEGA + TAU))),
                 ETA * TAU * cosine,
+                formula=r"\mathrm{Re}\,(i\omega + \eta g)(i\omega + \tau) = \eta\tau R\cos\varphi,\quad "
+                r"R\cos\varphi = g - \tfrac{\omega^2}{\eta\tau}",
             ),
             Step(
                 "crossing-imaginary",
@@ -218,13 +226,22 @@ def _ray() -> Derivation:
                 TARGET + TAU * (RATIO * TARGET - TARGET),
                 TARGET * sp.exp(caught_up),
             ),
-            Step("q-growth", "Q ∝ a^L: ln Q grows by L ln(1 + τ(ρ-1)) a step.", ("Q*/Q = ρ^L",), small, L * caught_up),
+            Step(
+                "q-growth",
+                "Q ∝ a^L: ln Q grows by L ln(1 + τ(ρ-1)) a step.",
+                ("Q*/Q = ρ^L",),
+                small,
+                L * caught_up,
+                formula=r"\tfrac{\mathrm{d}}{\mathrm{d}t}\ln Q = L\ln\left(1 + \tau\left((Q^*/Q)^{1/L} - "
+                r"1\right)\right) = L\ln(1 + \tau(\rho - 1))",
+            ),
             Step(
                 "q-growth-small",
                 "For small τ that is Lτ(ρ-1).",
                 ("τ ≪ 1",),
                 L * caught_up.diff(TAU).subs(TAU, 0),
                 L * (RATIO - 1),
+                shown=sp.Subs(sp.Derivative(L * caught_up, TAU), TAU, 0),
             ),
             Step(
                 "linear-agrees",

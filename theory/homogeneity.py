@@ -9,73 +9,22 @@ biases, and the degrees of a LayerNorm critic are derived.
 """
 
 from functools import cache
-from itertools import pairwise
 
 import sympy as sp
 
 from theory.derivation import Derivation, Step
+from theory.explicit_network import C, Network, gradient
 
-C = sp.Symbol("c", positive=True)
 DEPTH = sp.Symbol("L", integer=True, positive=True)
 LAYER = sp.Symbol("l", integer=True, positive=True)
 Z = sp.Symbol("z", real=True)
 LEAK = sp.Symbol("s", real=True)
 VALUE = sp.Symbol("f", real=True)
-WIDTH = 2
-
-
-class Network:
-    """A perceptron with explicit symbols: width 2, scalar output, gates for the non-linearity.
-
-    Attributes:
-        depth: Number L of weight matrices.
-        weights: One matrix a layer.
-        biases: One column a layer.
-    """
-
-    def __init__(self, depth: int) -> None:
-        sizes = [WIDTH] * depth + [1]
-        self.depth = depth
-        self.weights = [
-            sp.Matrix(n, m, lambda i, j, layer=layer: sp.Symbol(f"w{layer}_{i}{j}", real=True))
-            for layer, (m, n) in enumerate(pairwise(sizes), start=1)
-        ]
-        self.biases = [
-            sp.Matrix(n, 1, lambda i, _, layer=layer: sp.Symbol(f"b{layer}_{i}", real=True))
-            for layer, n in enumerate(sizes[1:], start=1)
-        ]
-
-    def value(self, name: str = "x", biased: bool = False) -> sp.Expr:
-        """Output at the input ``name``; its gates carry the name too, as each input has its own."""
-        hidden = sp.Matrix(sp.symbols(f"{name}_0:{WIDTH}", real=True))
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
-            hidden = weight * hidden + (bias if biased else sp.zeros(*bias.shape))
-            if layer < self.depth:
-                gates = sp.symbols(f"g{name}{layer}_0:{WIDTH}", integer=True, nonnegative=True)
-                hidden = sp.diag(*gates) * hidden
-        return sp.expand(hidden[0])
-
-    @property
-    def parameters(self) -> list[sp.Symbol]:
-        """All weights."""
-        return [entry for weight in self.weights for entry in weight]
-
-    def scaling(self, exponents: list[int], biases: list[int] | None = None) -> dict[sp.Symbol, sp.Expr]:
-        """Layer l times c^exponents[l], biases alike if given."""
-        scaled = {entry: C**e * entry for weight, e in zip(self.weights, exponents, strict=True) for entry in weight}
-        for bias, e in zip(self.biases, biases or [0] * self.depth, strict=True):
-            scaled |= {entry: C**e * entry for entry in bias}
-        return scaled
 
 
 def scaled(expression, replacement: dict) -> sp.Expr:
     """All symbols replaced at once."""
     return expression.subs(replacement, simultaneous=True)
-
-
-def gradient(value: sp.Expr, parameters: list[sp.Symbol]) -> sp.MatrixBase:
-    """∇f as a column."""
-    return sp.Matrix([value]).jacobian(parameters).T
 
 
 @cache
@@ -89,7 +38,14 @@ def kernel_shares(depth: int, biased: bool = False) -> tuple[sp.Expr, ...]:
 def _general() -> tuple[Step, ...]:
     scale = sp.Function("s")
     solved = sp.rsolve(scale(LAYER) - C * scale(LAYER - 1), scale(LAYER), {scale(0): 1})
-    delta, hidden = C ** (DEPTH - LAYER), C ** (LAYER - 1)
+    # The scales that the two recursions have: h_l from h_0 = x upwards, δ_l from δ_L = 1 downwards.
+    hidden, delta = solved.subs(LAYER, LAYER - 1), solved.subs(LAYER, DEPTH - LAYER)
+    weight = sp.Matrix(2, 2, sp.symbols("W_1:5", real=True))
+    below, above, other_below, other_above = (sp.Matrix(sp.symbols(f"{n}_1:3", real=True)) for n in "hdke")
+    gate = sp.diag(*sp.symbols("g_1:3", integer=True, nonnegative=True))
+    outputs = sp.Matrix([above.dot(weight * below)])
+    entries = (above * below.T).reshape(4, 1)
+    scaled_share = ((delta * above).dot(delta * other_above)) * ((hidden * below).dot(hidden * other_below))
     leaky = ((1 + LEAK) * Z + (1 - LEAK) * sp.Abs(Z)) / 2
     stretch = (C**DEPTH * VALUE).diff(C).subs(C, 1)
     return (
@@ -100,27 +56,66 @@ def _general() -> tuple[Step, ...]:
             leaky.subs(Z, C * Z),
             C * leaky,
         ),
-        Step("gate", "A factor c > 0 moves no gate.", ("c > 0",), sp.sign(C * Z), sp.sign(Z)),
+        Step(
+            "gate",
+            "A factor c > 0 moves no gate.",
+            ("c > 0",),
+            sp.sign(C * Z),
+            sp.sign(Z),
+            shown=sp.sign(C * Z, evaluate=False),
+        ),
         Step(
             "layer-recursion",
             "Layer scales s_l = c·s_{l-1}, s_0 = 1, have the solution c^l, so f scales as c^L.",
             ("no biases", "σ(cz) = cσ(z)"),
             solved.subs(LAYER, DEPTH),
             C**DEPTH,
+            formula=r"s_l = c\,s_{l-1},\ s_0 = 1 \quad\Rightarrow\quad s_L = c^L",
+        ),
+        Step(
+            "forward",
+            "Induction upwards: with W_l → cW_l and h_{l-1} → c^(l-1) h_{l-1}, h_l = g W_l h_{l-1} is multiplied by "
+            "c^l.",
+            ("no biases", "width 2"),
+            gate * (C * weight) * (C ** (LAYER - 1) * below),
+            C**LAYER * gate * weight * below,
+            formula=r"\mathrm{diag}(g)\,(cW_l)\,(c^{l-1}h_{l-1}) = c^l\,\mathrm{diag}(g)\,W_l h_{l-1}",
+        ),
+        Step(
+            "backward",
+            "Induction downwards from δ_L = 1: with δ_l → c^(L-l) δ_l, δ_{l-1} = g W_lᵀ δ_l is multiplied by "
+            "c^(L-l+1).",
+            ("no biases", "width 2"),
+            gate * (C * weight).T * (C ** (DEPTH - LAYER) * above),
+            C ** (DEPTH - LAYER + 1) * gate * weight.T * above,
+            formula=r"\mathrm{diag}(g)\,(cW_l)^\top(c^{L-l}\delta_l) = c^{L-l+1}\,\mathrm{diag}(g)\,W_l^\top\delta_l",
+        ),
+        Step(
+            "outer-product",
+            "With gates fixed f = ⟨δ_l, W_l h_{l-1}⟩, whose derivative by W_l is δ_l ⊗ h_{l-1}.",
+            ("width 2",),
+            outputs.jacobian(list(weight)).T,
+            entries,
+            formula=r"\partial\,\langle\delta_l, W_l h_{l-1}\rangle/\partial W_l = \delta_l\,h_{l-1}^\top",
         ),
         Step(
             "layer-gradient",
-            "Layer l's gradient is δ_l ⊗ h_{l-1}, of scales c^(L-l) and c^(l-1): c^(L-1) for every l.",
+            "The recursions s_l = c·s_{l-1} give δ_l the scale c^(L-l) and h_{l-1} the scale c^(l-1), so layer l's "
+            "gradient δ_l ⊗ h_{l-1} is multiplied by c^(L-1), for every l.",
             ("no biases", "1 ≤ l ≤ L"),
-            delta * hidden,
-            C ** (DEPTH - 1),
+            ((delta * above) * (hidden * below).T).reshape(4, 1),
+            C ** (DEPTH - 1) * entries,
+            formula=r"(c^{L-l}\delta_l)(c^{l-1}h_{l-1})^\top = c^{L-1}\,\delta_l h_{l-1}^\top",
         ),
         Step(
             "kernel",
-            "Every layer's share of the kernel scales with c^(2L-2), hence so does the kernel.",
+            "Layer l's share of the kernel, ⟨δ_l, δ'_l⟩⟨h_{l-1}, h'_{l-1}⟩, is multiplied by c^(2L-2), for every l: so "
+            "is the kernel.",
             ("no biases",),
-            (delta * hidden) ** 2,
-            C ** (2 * DEPTH - 2),
+            scaled_share,
+            C ** (2 * DEPTH - 2) * above.dot(other_above) * below.dot(other_below),
+            formula=r"\langle c^{L-l}\delta_l, c^{L-l}\delta'_l\rangle\langle c^{l-1}h_{l-1}, c^{l-1}h'_{l-1}\rangle = "
+            r"c^{2L-2}\,\langle\delta_l, \delta'_l\rangle\langle h_{l-1}, h'_{l-1}\rangle",
         ),
         Step(
             "bias-kernel",
@@ -135,6 +130,7 @@ def _general() -> tuple[Step, ...]:
             ("f differentiable at θ",),
             stretch,
             DEPTH * VALUE,
+            shown=sp.Subs(sp.Derivative(C**DEPTH * VALUE, C), C, 1),
         ),
         Step(
             "not-homogeneous",
@@ -149,6 +145,7 @@ def _general() -> tuple[Step, ...]:
             ("c = -1: dropped assumption",),
             leaky.subs({LEAK: 0, Z: -Z}) + leaky.subs(LEAK, 0),
             sp.Abs(Z),
+            shown=sp.Add(leaky.subs({LEAK: 0, Z: -Z}), leaky.subs(LEAK, 0), evaluate=False),
         ),
     )
 

@@ -18,7 +18,7 @@ from collections.abc import Collection
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.homogeneity import Network, gradient
+from theory.explicit_network import Network, gradient
 from theory.homogeneity_layernorm import EPSILON, PRE, layernorm
 from theory.layernorm_lemmas import jacobian
 
@@ -173,6 +173,8 @@ def _without() -> Derivation:
                 ("⟨x_0, v⟩ < 0: dropped assumption",),
                 two_layer(one, tuned, sp.Matrix([1, 0]), sp.Matrix([-1, 2])),
                 sp.Integer(0),
+                formula=r"w = (1, 1),\ a = 1,\ x_0 = (1, 0),\ v = (-1, 2):\quad \sigma(w x_0)\,\sigma(w v) + "
+                r"a^2\langle x_0, v\rangle = 1 - 1 = 0",
             ),
             Step(
                 "opposite-ray",
@@ -180,6 +182,7 @@ def _without() -> Derivation:
                 ("L = 2", "no biases", "ReLU"),
                 two_layer(weights, signs, START, -RHO * START),
                 sp.Integer(0),
+                formula=r"k(x_0, -\rho x_0) = 0,\quad \rho > 0",
             ),
             Step(
                 "opposite-ray-deeper",
@@ -187,6 +190,7 @@ def _without() -> Derivation:
                 ("W_1 = (1, -1)ᵀ, W_2 = (1, 1), x_0 = 1",),
                 second_hidden(sp.Integer(1)) * second_hidden(-RHO),
                 RHO,
+                formula=r"h_2(x_0)\,h_2(-\rho x_0) = \rho",
             ),
         ),
     )
@@ -227,6 +231,7 @@ def _with() -> Derivation:
                 (f"LayerNorm in hidden layers {placement or 'none'}, affine {'on' if affine else 'off'}", "ρ = 8"),
                 sp.Matrix(plain_kernel(placement, affine, FAR)),
                 FAR**degree * sp.Matrix(factors),
+                formula=rf"k^{{(l)}}(x_0, x_0 + \rho v) = \rho^{{{degree}}}\,\phi_l(t),\quad \rho = 1/t = {FAR}",
             )
         )
     rho = sp.Symbol("rho", real=True)
@@ -243,6 +248,8 @@ def _with() -> Derivation:
             ("W_2 σ(W_1 v) ∝ 1: dropped assumption", "LayerNorm in hidden layer 2 only"),
             inner,
             inner_slope.dot(inner_slope) * hidden[0].dot(hidden[1]),
+            formula=r"k^{(2)}(x_0, x_0 + \rho v) = \|\delta_2\|^2\,\langle h_1(x_0), h_1(x_0 + \rho v)\rangle,\quad "
+            r"h_1(x_0 + \rho v) = h_1(x_0) + \rho\,h_1(v)",
         ),
         Step(
             "unseen-direction",
@@ -250,6 +257,7 @@ def _with() -> Derivation:
             ("W_1 v ∝ 1: dropped assumption C W_1 v ≠ 0", "⟨x_0, v⟩ = 1", "any ε"),
             unseen_share(rho),
             gone * (START.dot(START) + rho),
+            formula=r"k^{(1)}(x_0, x_0 + \rho v) = \|\delta_1\|^2\,(\|x_0\|^2 + \rho\langle x_0, v\rangle)",
         ),
         Step(
             "no-epsilon",
@@ -257,6 +265,7 @@ def _with() -> Derivation:
             ("ε = 0: dropped assumption", "ρ > 0"),
             jacobian(line * RHO, 0),
             jacobian(line, 0) / RHO,
+            formula=r"J_0(\rho\,w) = J_0(w)/\rho",
         ),
     ]
     return Derivation(

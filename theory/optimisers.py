@@ -121,6 +121,8 @@ def _momentum_ray() -> Derivation:
                 ("c = 1/(1-β), up to y³",),
                 sp.expand((1 - c * y + back * y**2) * (1 + c * earlier_y + second * y**2)).coeff(y, 2),
                 sp.Integer(0),
+                formula=r"[y^2]\;(1 - cy^{\prime} + b\,y^{\prime 2})(1 + cy + e\,y^2) = 0,\quad y^{\prime} = y(1 - "
+                r"mcy)",
             ),
             Step("manifold-1", "The recursion fixes c = 1/(1-β) …", ("first order in y",), c, BETA * c + 1),
             Step("manifold-2", "… and e = -β(m+1)/(1-β)³.", ("second order in y",), second, -BETA * back),
@@ -130,6 +132,7 @@ def _momentum_ray() -> Derivation:
                 ("x far below the inertial rate",),
                 1 / (RATE / L) / (m * c),
                 momentum_crash(),
+                shown=sp.Subs(1 / (y * m * c), y, RATE / L),
             ),
             Step(
                 "lag",
@@ -182,7 +185,14 @@ def _clipping() -> Derivation:
                 stepped.dot(stepped),
                 (norm + ETA * CLIP) ** 2,
             ),
-            Step("linear", "So ‖θ‖ = a + ηct.", (), solution.diff(TIME), ETA * CLIP),
+            Step(
+                "linear",
+                "So ‖θ‖ = a + ηct.",
+                (),
+                solution.diff(TIME),
+                ETA * CLIP,
+                shown=sp.Derivative(solution, TIME),
+            ),
             Step(
                 "power",
                 "and Q ∝ ‖θ‖^L = Θ(t^L), here for L = 3.",
@@ -211,6 +221,7 @@ def _huber() -> Derivation:
                 ("|u| > δ",),
                 (KNEE * (error - KNEE / 2)).diff(error),
                 KNEE,
+                shown=sp.Derivative(KNEE * (error - KNEE / 2), error),
             ),
             Step(
                 "value",
@@ -218,6 +229,7 @@ def _huber() -> Derivation:
                 (),
                 (KNEE * (error - KNEE / 2)).subs(error, KNEE),
                 KNEE**2 / 2,
+                shown=sp.Subs(KNEE * (error - KNEE / 2), error, KNEE),
             ),
             Step(
                 "deep",
@@ -232,6 +244,7 @@ def _huber() -> Derivation:
                 ("L > 2",),
                 (deep**DEEP) ** -exponent,
                 DEPTH_LESS_TWO * drive * LEFT,
+                shown=sp.Subs((SCALE**DEEP) ** -exponent, SCALE, deep),
             ),
             Step(
                 "deep-crash",
@@ -239,9 +252,24 @@ def _huber() -> Derivation:
                 ("L > 2",),
                 1 / (exponent * DEEP * drive * deep**DEPTH_LESS_TWO),
                 LEFT,
+                shown=sp.Subs(1 / (exponent * GROWTH), GROWTH, DEEP * drive * deep**DEPTH_LESS_TWO),
             ),
-            Step("two", "L = 2 grows exponentially.", ("L = 2",), exponential.diff(TIME), drive * exponential),
-            Step("one", "L = 1 grows linearly.", ("L = 1",), linear.diff(TIME), drive),
+            Step(
+                "two",
+                "L = 2 grows exponentially.",
+                ("L = 2",),
+                exponential.diff(TIME),
+                drive * exponential,
+                shown=sp.Derivative(exponential, TIME),
+            ),
+            Step(
+                "one",
+                "L = 1 grows linearly.",
+                ("L = 1",),
+                linear.diff(TIME),
+                drive,
+                shown=sp.Derivative(linear, TIME),
+            ),
         ),
     )
 

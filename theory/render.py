@@ -100,8 +100,6 @@ def _step(number: str, step: Step) -> Iterator[str]:
     yield _block(step.latex())
     if step.witness is not None:
         yield '<p class="note">The difference of the two sides is</p>' + _block(sp.latex(step.witness))
-    elif step.left == step.right and not (step.formula or step.shown):
-        yield '<p class="note">Both sides take the same form as soon as they are evaluated.</p>'
     yield "</li>"
 
 

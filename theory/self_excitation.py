@@ -16,6 +16,8 @@ STEP = sp.Symbol("t", integer=True, nonnegative=True)
 TIME = sp.Symbol("t", positive=True)
 SAME, CROSS, NEXT_SAME, NEXT_CROSS = sp.symbols("a c p q", positive=True)
 ERROR = sp.Matrix(sp.symbols("u_1 u_2", real=True))
+PHI = sp.Matrix(2, 3, sp.symbols("Phi_1:7", real=True))
+PHI_NEXT = sp.Matrix(2, 3, sp.symbols("Phi^*_1:7", real=True))
 RATE = GAMMA * X * X_NEXT - X**2
 AWAY = {X: (1, 2), X_NEXT: (3, 5), GAMMA: (0.8, 1)}
 """Points where the fixed point r/(x - γx*) exists."""
@@ -86,7 +88,15 @@ def _one_parameter() -> Derivation:
                 parameter(STEP) - ETA * X * td_error(parameter(STEP)),
                 ranges=AWAY,
             ),
-            Step("parameter-initial", "It starts at θ_0.", ("x ≠ γx*",), parameter(sp.Integer(0)), THETA, ranges=AWAY),
+            Step(
+                "parameter-initial",
+                "It starts at θ_0.",
+                ("x ≠ γx*",),
+                parameter(sp.Integer(0)),
+                THETA,
+                ranges=AWAY,
+                shown=sp.Subs(parameter(STEP), STEP, 0),
+            ),
             Step(
                 "flow",
                 "Gradient flow θ' = -xu has the solution with e^{λt} instead.",
@@ -95,7 +105,15 @@ def _one_parameter() -> Derivation:
                 -X * td_error(parameter_flow(TIME)),
                 ranges=AWAY,
             ),
-            Step("flow-initial", "It starts at θ_0.", (), parameter_flow(sp.Integer(0)), THETA, ranges=AWAY),
+            Step(
+                "flow-initial",
+                "It starts at θ_0.",
+                (),
+                parameter_flow(sp.Integer(0)),
+                THETA,
+                ranges=AWAY,
+                shown=sp.Subs(parameter_flow(TIME), TIME, 0),
+            ),
             Step(
                 "critical-discount",
                 "λ = xx*(γ - γ_c) with γ_c = x/x*: divergence exactly for γ > γ_c when xx* > 0.",
@@ -119,6 +137,7 @@ def _one_parameter() -> Derivation:
                 td_error(parameter(STEP)).subs(THETA, REWARD / (X - GAMMA * X_NEXT)),
                 sp.Integer(0),
                 ranges=AWAY,
+                shown=sp.Subs(td_error(parameter(STEP)), THETA, REWARD / (X - GAMMA * X_NEXT)),
             ),
         ),
     )
@@ -145,7 +164,14 @@ def _two_points() -> Derivation:
                 two_point_error(STEP + 1),
                 (sp.eye(2) + ETA * two_point()) * two_point_error(STEP),
             ),
-            Step("recursion-initial", "It starts at u_0.", (), two_point_error(sp.Integer(0)), ERROR),
+            Step(
+                "recursion-initial",
+                "It starts at u_0.",
+                (),
+                two_point_error(sp.Integer(0)),
+                ERROR,
+                shown=sp.Subs(two_point_error(STEP), STEP, 0),
+            ),
             Step(
                 "flow",
                 "With exponentials it solves u' = Au.",
@@ -153,7 +179,14 @@ def _two_points() -> Derivation:
                 two_point_flow(TIME).diff(TIME),
                 two_point() * two_point_flow(TIME),
             ),
-            Step("flow-initial", "It starts at u_0.", (), two_point_flow(sp.Integer(0)), ERROR),
+            Step(
+                "flow-initial",
+                "It starts at u_0.",
+                (),
+                two_point_flow(sp.Integer(0)),
+                ERROR,
+                shown=sp.Subs(two_point_flow(TIME), TIME, 0),
+            ),
             Step(
                 "critical-discount",
                 "The even mode is critical at γ_c = (a + c)/(p + q).",
@@ -172,12 +205,25 @@ def _two_points() -> Derivation:
     )
 
 
+def equal_norm_rows() -> tuple[sp.MatrixBase, sp.MatrixBase, sp.Rational]:
+    """Φ, Φ* and γ of two rows that excite each other although all gradients have the same norm."""
+    half = sp.Rational(1, 2)
+    return sp.Matrix([[1, half], [-1, half]]), sp.Matrix([[0, sp.sqrt(5) / 2]] * 2), sp.Rational(9, 10)
+
+
+def _rows(block: sp.MatrixBase) -> list[sp.MatrixBase]:
+    return [block[i, :] for i in range(block.rows)]
+
+
 def _kernel() -> Derivation:
     near = sp.Matrix(sp.symbols("f_1 f_2", real=True))
     far = sp.Matrix(sp.symbols("g_1 g_2", real=True))
     length, excess = sp.symbols("n delta", positive=True)
-    pushed, pulled = near.T * ERROR[0], far.T * ERROR[0]
-    advantage = GAMMA * pulled.dot(pushed) - pushed.dot(pushed)
+    pushed, pulled = PHI.T * ERROR, PHI_NEXT.T * ERROR
+    matrix = (GAMMA * PHI_NEXT - PHI) * PHI.T
+    z = sp.Symbol("z", real=True)
+    rows, following, discount = equal_norm_rows()
+    equal_norms = (discount * following - rows) * rows.T
     return Derivation(
         "What self-excitation asks of the kernel",
         "derived",
@@ -185,14 +231,16 @@ def _kernel() -> Derivation:
             Step(
                 "rayleigh",
                 "uᵀAu = γ⟨Φ*ᵀu, Φᵀu⟩ - ‖Φᵀu‖²: the target moves by the first, the prediction by the second.",
-                ("one row, two features",),
-                GAMMA * ERROR[0] ** 2 * far.dot(near) - ERROR[0] ** 2 * near.dot(near),
-                advantage,
+                ("A = γΦ*Φᵀ - ΦΦᵀ", "two rows, three features"),
+                ERROR.dot(matrix * ERROR),
+                GAMMA * pulled.dot(pushed) - pushed.dot(pushed),
+                formula=r"u^\top(\gamma\Phi^*\Phi^\top - \Phi\Phi^\top)u = "
+                r"\gamma\langle\Phi^{*\top}u, \Phi^\top u\rangle - \|\Phi^\top u\|^2",
             ),
             Step(
                 "extrapolation-needed",
                 "It is positive only if γ‖Φ*ᵀu‖ > ‖Φᵀu‖: γ²‖g‖² - ‖f‖² = ‖γg - f‖² + 2(γ⟨g, f⟩ - ‖f‖²). "
-                "So self-excitation needs x* with a larger gradient than x, by 1/γ.",
+                "For one row so x* needs a larger gradient than x, by 1/γ; for two rows it does not.",
                 ("g = Φ*ᵀu, f = Φᵀu, for any number of rows",),
                 GAMMA**2 * far.dot(far) - near.dot(near),
                 2 * (GAMMA * far.dot(near) - near.dot(near)),
@@ -201,12 +249,29 @@ def _kernel() -> Derivation:
             ),
             Step(
                 "equal-norms",
-                "Counterexample without it: gradients of equal norm n at angle δ give λ = n²(γ cos δ - 1) ≤ n²(γ - 1).",
-                ("‖g‖ = ‖f‖ = n",),
+                "One row whose gradients have equal norm n, at angle δ, has λ = n²(γ cos δ - 1) ≤ n²(γ - 1).",
+                ("one row", "‖g‖ = ‖f‖ = n"),
                 length**2 * (GAMMA - 1),
                 length**2 * (GAMMA * sp.cos(excess) - 1),
                 relation=">=",
                 witness=2 * length**2 * GAMMA * sp.sin(excess / 2) ** 2,
+            ),
+            Step(
+                "equal-norms-two-rows",
+                "Two rows grow with all gradients of equal norm: Φ = (1, 1/2), (-1, 1/2), Φ* = (0, √5/2) twice, "
+                "γ = 9/10, has the eigenvalues 9√5/20 - 1/2 = 0.506… and -2.",
+                ("two rows: dropped assumption",),
+                (equal_norms - z * sp.eye(2)).det(),
+                (z - (9 * sp.sqrt(5) / 20 - sp.Rational(1, 2))) * (z + 2),
+            ),
+            Step(
+                "equal-norms-are-equal",
+                "All four gradients have the squared norm 5/4.",
+                ("Φ = (1, 1/2), (-1, 1/2)", "Φ* = (0, √5/2) twice"),
+                sp.Matrix([gradient.dot(gradient) for block in (rows, following) for gradient in _rows(block)]),
+                sp.ones(4, 1) * sp.Rational(5, 4),
+                formula=r"\|\varphi(x_1)\|^2 = \|\varphi(x_2)\|^2 = \|\varphi(x^*_1)\|^2 = \|\varphi(x^*_2)\|^2 = "
+                r"\tfrac54",
             ),
         ),
     )

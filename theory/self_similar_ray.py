@@ -11,6 +11,7 @@ Source: paper, homogeneity (theory.homogeneity) and SGD theorem (recalled); the 
 import sympy as sp
 
 from theory.derivation import Derivation, Step
+from theory.explicit_network import Network, gradient
 
 GAMMA, C = sp.symbols("gamma c", positive=True)
 ETA = sp.Symbol("eta", positive=True)
@@ -41,23 +42,45 @@ def seem_matrix() -> sp.MatrixBase:
     return (discounting() * PHI_NEXT - PHI) * PHI.T
 
 
+def _euler_difference(depth: int) -> Step:
+    """The identity for one row of a network with explicit weights, x and x* with gates of their own."""
+    network = Network(depth)
+    discount = GAMMA * (1 - TERMINAL[0])
+    here, there = network.value("x"), network.value("y")
+    slopes = discount * gradient(there, network.parameters) - gradient(here, network.parameters)
+    return Step(
+        f"euler-difference-{depth}",
+        f"For a network of L = {depth} written out, (γDΦ* - Φ)θ is -Lu with u = f(x) - γ(1-d)f(x*).",
+        (f"L = {depth}", "no biases", "r = 0"),
+        slopes.dot(network.parameters),
+        -depth * (here - discount * there),
+        formula=r"\langle\gamma(1-d)\nabla f(x^*) - \nabla f(x), \theta\rangle = "
+        rf"-{depth}\left(f(x) - \gamma(1-d)f(x^*)\right)",
+    )
+
+
 def _eigen_equation() -> Derivation:
     error = td_error()
     defect = PHI.T * error + KAPPA * PARAMETERS
     bootstrap = discounting() * PHI_NEXT - PHI
     rewarded = td_error(REWARD)
     norm = PARAMETERS.dot(PARAMETERS)
+    one, value, following = sp.Symbol("c", positive=True), *sp.symbols("f f^*", real=True)
+    stretched = one**L * value - GAMMA * (1 - TERMINAL[0]) * one**L * following
     return Derivation(
         "Eigen-equation on the self-similar ray",
         "derived; the paper's SGD theorem (recalled) states the alignment only",
         (
             Step(
                 "euler-difference",
-                "Euler's identity at X and X* gives (γDΦ* - Φ)θ = -Lu.",
-                ("bias-free critic of depth L", "r = 0"),
-                bootstrap * PARAMETERS,
-                -L * error,
+                "Euler's identity at X and X* gives (γDΦ* - Φ)θ = -Lu: along θ, which multiplies f and f* by c^L, "
+                "u = f - γ(1-d)f* changes at the rate Lu.",
+                ("bias-free critic of depth L", "r = 0", "D = diag(1-d)"),
+                (stretched.subs(one, 1) - stretched).diff(one).subs(one, 1),
+                -L * stretched.subs(one, 1),
+                shown=sp.Subs(sp.Derivative(-stretched, one), one, 1),
             ),
+            *(_euler_difference(depth) for depth in (1, 2, 3)),
             Step(
                 "eigen-equation",
                 "Au - Lκu is linear in the defect of the ray: at -Φᵀu = κθ, u is an eigenvector and λ = Lκ, real.",

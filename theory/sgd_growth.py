@@ -10,7 +10,8 @@ the latest crash are derived.
 import sympy as sp
 
 from theory.derivation import Derivation, Step
-from theory.self_similar_ray import DEPTH_LESS_ONE, ETA, GAMMA, PARAMETERS, PHI, C, L
+from theory.explicit_network import Network, gradient
+from theory.self_similar_ray import DEPTH_LESS_ONE, ETA, GAMMA, PARAMETERS, C, L
 
 KAPPA_HAT, SCALE, LEFT = sp.symbols("kappahat a s", positive=True)
 POWER = 2 * L - 2
@@ -84,6 +85,7 @@ def _law() -> Derivation:
                 (),
                 crash_in(ETA * rate_of(solution)),
                 LEFT,
+                shown=sp.Subs(crash_in(ETA * reading), SCALE, solution),
             ),
             Step(
                 "crash-of-reading",
@@ -91,6 +93,7 @@ def _law() -> Derivation:
                 (),
                 crash_in(ETA * reading),
                 SCALE**-POWER / (POWER * ETA * KAPPA_HAT),
+                shown=sp.Subs(crash_in(RATE), RATE, ETA * reading),
             ),
             Step(
                 "q-line",
@@ -112,6 +115,7 @@ def _law() -> Derivation:
                 (),
                 q,
                 error_scale * (POWER * ETA * KAPPA_HAT * LEFT) ** (-1 / EXPONENT),
+                shown=sp.Subs(error_scale * SCALE**L, SCALE, solution),
             ),
             Step(
                 "norm-exponent",
@@ -119,6 +123,7 @@ def _law() -> Derivation:
                 (),
                 LEFT * solution.diff(LEFT) / solution,
                 -1 / POWER,
+                shown=sp.Subs(LEFT / SCALE, SCALE, solution) * sp.Derivative(solution, LEFT),
             ),
             Step(
                 "inverse-slope",
@@ -168,6 +173,7 @@ def _limits() -> Derivation:
                 deep**-2,
                 1 - 2 * RATE * ELAPSED,
                 where=(sp.Lt(2 * RATE * ELAPSED, sp.Rational(9, 10)),),
+                shown=sp.Subs(law**-2, ORDER, 2),
             ),
             Step(
                 "rival",
@@ -189,6 +195,20 @@ def _limits() -> Derivation:
     )
 
 
+def _energy_and_step() -> tuple[sp.MatrixBase, sp.MatrixBase]:
+    """∇E of E = (γc-1)‖f(X)‖²/2, and -Φᵀu of u = f(X) - γ f(cX), for a real two-layer critic on two rows."""
+    network = Network(2)
+    rows = [network.value(name) for name in ("x", "y")]
+    inputs = sp.symbols("x_0:2 y_0:2", real=True)
+    # c > 0 moves no gate, so that the network at cX is its value with the inputs multiplied.
+    further = [value.subs({x: C * x for x in inputs}, simultaneous=True) for value in rows]
+    energy = (GAMMA * C - 1) * sum(value**2 for value in rows) / 2
+    errors = [value - GAMMA * later for value, later in zip(rows, further, strict=True)]
+    parameters = network.parameters
+    step = sum((gradient(value, parameters) * -u for value, u in zip(rows, errors, strict=True)), sp.zeros(6, 1))
+    return gradient(energy, parameters), step
+
+
 def _latest_crash() -> Derivation:
     gradient = sp.Matrix(sp.symbols("g_1:4", real=True))
     energy = sp.Symbol("E", positive=True)
@@ -198,16 +218,20 @@ def _latest_crash() -> Derivation:
     inner = gradient.dot(PARAMETERS)
     grown = sp.Symbol("rho", positive=True)
     excess = sp.Symbol("e", nonnegative=True)
+    energy_of_degree = inner / (2 * L)
+    objective, semi_gradient = _energy_and_step()
     return Derivation(
         "Latest crash without alignment, for X* = cX",
         "derived",
         (
             Step(
                 "ascent",
-                "With u = -(γc-1)f the step -Φᵀu is the gradient of E = (γc-1)‖f‖²/2.",
-                ("X* = cX, bias-free ReLU critic", "r = 0, no terminals"),
-                -PHI.T * (-(GAMMA * C - 1) * PHI * PARAMETERS / L),
-                (GAMMA * C - 1) * PHI.T * (PHI * PARAMETERS / L),
+                "With X* = cX, u = f(X) - γf(cX) = -(γc-1)f and the step -Φᵀu is the gradient of E = (γc-1)‖f‖²/2.",
+                ("bias-free ReLU critic", "r = 0, no terminals", "L = 2, two rows, any gates"),
+                objective,
+                semi_gradient,
+                formula=r"\nabla_\theta\,\tfrac{\gamma c - 1}{2}\|f(X)\|^2 = -\Phi^\top u,\quad "
+                r"u = f(X) - \gamma f(cX) = -(\gamma c - 1)\,f(X)",
             ),
             Step(
                 "cauchy-schwarz",
@@ -222,8 +246,8 @@ def _latest_crash() -> Derivation:
                 "margin",
                 "ln E - L ln‖θ‖² rises at η(‖∇E‖²‖θ‖² - (θ·∇E)²)/(E‖θ‖²), where θ·∇E = 2LE: never negative.",
                 ("E has degree 2L",),
-                ETA * size / energy - inner / (2 * energy) * ETA * 2 * inner / norm,
-                ETA * lagrange / (energy * norm),
+                ETA * size / energy_of_degree - L * 2 * ETA * inner / norm,
+                ETA * lagrange / (energy_of_degree * norm),
                 ranges={PARAMETERS[0]: (0.5, 2)},
             ),
             Step(

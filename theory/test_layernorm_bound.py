@@ -8,12 +8,14 @@ import pytest
 import sympy as sp
 import torch
 
+from seem import layernorm
+from seem.errors import InputError
 from seem.networks import MLP, MLPConfig
 from seem.ntk import gram_blocks
 from theory import layernorm_bound, layernorm_lemmas, layernorm_placement
 from theory.derivation import assert_step
 
-MODULES = (layernorm_lemmas, layernorm_placement)
+MODULES = (layernorm_lemmas, layernorm_bound, layernorm_placement)
 STEPS = [step for module in MODULES for derivation in module.DERIVATIONS for step in derivation.steps]
 RADII = np.concatenate([-np.logspace(-2, 8, 31), [0.0], np.logspace(-2, 8, 31)])
 BOUNDED = [
@@ -76,20 +78,20 @@ def kernel_on(network: MLP, x0: torch.Tensor, points: torch.Tensor) -> np.ndarra
 
 
 def bound(network: MLP, x0: torch.Tensor, direction: torch.Tensor | None, **options) -> float:
-    config = network.config
-    normalised = [layer for layer in range(1, config.depth) if config.is_normalised(layer)]
-    affine = {layer: network.norms[layer - 1] for layer in normalised} if config.affine else {}
-    return layernorm_bound.layernorm_ntk_bound(
-        x0.numpy(),
-        None if direction is None else direction.numpy(),
-        [linear.weight.detach().numpy() for linear in network.linears],
-        epsilon=config.epsilon,
-        biases=[linear.bias.detach().numpy() for linear in network.linears] if config.bias else None,
-        gains={layer: norm.weight.detach().numpy() for layer, norm in affine.items()} or None,
-        shifts={layer: norm.bias.detach().numpy() for layer, norm in affine.items()} or None,
-        normalised=normalised,
-        **options,
-    )
+    if not options:
+        return layernorm.kernel_bound(network, x0, direction)
+    return layernorm.ray_constant(x0.numpy(), direction.numpy(), **arrays(network), **options)
+
+
+def arrays(network: MLP) -> dict:
+    """What `seem.layernorm.ray_constant` asks of a critic with affine LayerNorm in every layer and biases."""
+    return {
+        "weights": [linear.weight.detach().numpy() for linear in network.linears],
+        "epsilon": network.config.epsilon,
+        "biases": [linear.bias.detach().numpy() for linear in network.linears],
+        "gains": {layer: norm.weight.detach().numpy() for layer, norm in enumerate(network.norms, start=1)},
+        "shifts": {layer: norm.bias.detach().numpy() for layer, norm in enumerate(network.norms, start=1)},
+    }
 
 
 def ray(seed: int, inputs: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -109,6 +111,43 @@ def test_kernel_of_real_networks_never_passes_the_bound(config):
         # With ε = 0 and biases the input may hit the one point where s_1 is least: no floor without ε there.
         if config.epsilon or not config.bias:
             assert values.max() <= bound(network, x0, None) * (1 + 1e-7)
+
+
+@pytest.mark.claim("LN-BOUND")
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_package_computes_the_derived_constant(affine, bias):
+    """K of the derivation, with norms, floors and the supremum R put in from the network."""
+    config = MLPConfig(depth=3, width=7, normalisation="layer", affine=affine, bias=bias, epsilon=0.25)
+    network, (x0, v, _) = drawn(config, 3), ray(3)
+    weights = [linear.weight.detach().numpy() for linear in network.linears]
+    first_bias = network.linears[0].bias.detach().numpy() if bias else None
+    start, supremum, _ = layernorm.first_layer(x0.numpy(), v.numpy(), weights[0], first_bias, config.epsilon)
+    values = {
+        layernorm_bound.LIPSCHITZ: 1,
+        layernorm_bound.HEAD: np.linalg.norm(weights[2]),
+        layernorm_bound.SECOND: np.linalg.norm(weights[1], 2),
+        layernorm_bound.SUPREMUM: supremum,
+        layernorm_bound.BIAS: int(bias),
+        **dict(zip(layernorm_bound.FLOORS, (start, 0.5), strict=True)),
+        **dict.fromkeys(layernorm_bound.UNITS, 7),
+    }
+    for layer, (gain, shift) in enumerate(zip(layernorm_bound.GAINS, layernorm_bound.SHIFTS, strict=True), start=1):
+        gains, shifts = layernorm.affine(network, layer)
+        values |= {gain: np.abs(gains).max(), shift: np.linalg.norm(shifts)}
+    expected = float(sum(layernorm_bound.constant(affine)).subs(values))
+    assert layernorm.kernel_bound(network, x0, v) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_critic_without_bound_is_refused():
+    x0 = torch.zeros(5, dtype=torch.float64)
+    with pytest.raises(InputError, match="holds for layer, group and rms"):
+        layernorm.kernel_bound(drawn(MLPConfig(depth=2, width=4), 0), x0)
+    with pytest.raises(InputError, match="no hidden layer is normalised"):
+        layernorm.value_bound(drawn(MLPConfig(depth=2, width=4), 0))
+    last = MLPConfig(depth=3, width=4, normalisation="layer", normalised_layers=(2,))
+    with pytest.raises(InputError, match="first hidden layer is not normalised"):
+        layernorm.kernel_bound(drawn(last, 0), x0)
 
 
 def test_the_bound_is_of_the_right_size_for_one_hidden_layer():
@@ -138,10 +177,7 @@ def test_floors_of_deeper_layers_replace_the_powers_of_epsilon():
 def test_values_of_real_networks_stay_below_the_value_bound():
     for seed in range(8):
         network, (_, _, points) = drawn(BOUNDED[3], seed), ray(seed)
-        head, norm = network.linears[-1], network.norms[-1]
-        arrays = [tensor.detach().numpy() for tensor in (head.weight, norm.weight, norm.bias)]
-        largest = layernorm_bound.layernorm_value_bound(*arrays, head_bias=head.bias.item())
-        assert network(points).abs().max() <= largest
+        assert network(points).abs().max() <= layernorm.value_bound(network)
 
 
 @pytest.mark.claim("RAY-GROWTH")
@@ -225,7 +261,7 @@ def test_boundedness_for_fixed_parameters_is_not_boundedness_during_training():
 def test_first_layer_constant_is_attained_on_the_ray():
     rng = np.random.default_rng(0)
     weight, bias, x0, v = rng.normal(size=(6, 3)), rng.normal(size=6), rng.normal(size=3), rng.normal(size=3)
-    _, largest, floor = layernorm_bound.first_layer(x0, v, weight, bias, 1e-3)
+    _, largest, floor = layernorm.first_layer(x0, v, weight, bias, 1e-3)
     rho = np.sinh(np.linspace(-12, 12, 400_001))
     points = x0 + rho[:, None] * v
     z = points @ weight.T + bias

@@ -106,7 +106,7 @@ def test_huber_law(depth):
     line = law.linearise(np.array(path) ** depth)
     assert np.polyfit(np.arange(2000), line, 1, full=True)[1][0] < 1e-3 * np.ptp(line) ** 2
     if depth > 2:
-        # The reading r = L·1e-4 is growth of ln Q a step; the derived crash is L/((L-2)r).
+        # The reading r = L·1e-4 is growth of ln Q per step; the derived crash is L/((L-2)r).
         assert law.steps_to_blow_up(depth * 1e-4) == pytest.approx(1 / ((depth - 2) * 1e-4))
     else:
         assert law.steps_to_blow_up(1.0) == math.inf

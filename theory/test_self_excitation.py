@@ -109,6 +109,21 @@ def test_one_parameter_model_in_seem(x, x_next, discount):
     assert (matrix.item() > 0) == (x_next > 0 and discount > x / x_next)
 
 
+@pytest.mark.claim("EXCITATION-NORMS")
+def test_two_rows_of_equal_norms_excite_each_other():
+    """Φ = (1, .5), (-1, .5), Φ* = (0, 1.118) twice: all norms 1.118, eigenvalues .506 and -2 at γ = .9."""
+    rows, following, discount = self_excitation.equal_norm_rows()
+    x, x_next = (torch.tensor(np.array(block, dtype=float)) for block in (rows, following))
+    assert torch.cat((x, x_next)).norm(dim=1).tolist() == pytest.approx([np.sqrt(1.25)] * 4)
+    matrix = seem_matrix(*gram_blocks(linear(2), x, x_next), float(discount), torch.zeros(2, dtype=torch.float64))
+    assert eigenvalues(matrix).real.tolist() == pytest.approx([0.9 * np.sqrt(1.25) - 0.5, -2])
+    assert eigenvalues(matrix)[0].real > 0.5
+    # One of the rows alone is not excited.
+    for row in (0, 1):
+        one = seem_matrix(*gram_blocks(linear(2), x[row : row + 1], x_next[:1]), 0.9, torch.zeros(1).double())
+        assert one.item() < 0
+
+
 @pytest.mark.claim("SELF-EXCITATION")
 def test_extrapolation_is_needed_on_real_networks():
     """Wherever uᵀAu > 0, γ‖Φ*ᵀu‖ > ‖Φᵀu‖; both signs of uᵀAu occur."""

@@ -104,6 +104,7 @@ def _derivation() -> Derivation:
                 ("both eigenvalues -1",),
                 sheared_flow(TIME).diff(TIME),
                 sheared() * sheared_flow(TIME),
+                shown=sp.Derivative(sheared_flow(TIME), TIME),
             ),
             Step(
                 "sheared-spectrum",
@@ -118,6 +119,7 @@ def _derivation() -> Derivation:
                 (),
                 sheared_flow(sp.Integer(1)) * sp.Matrix([0, 1]),
                 sp.Matrix([SHEAR, 1]) / sp.E,
+                shown=sp.Subs(sheared_flow(TIME) * sp.Matrix([0, 1]), TIME, 1),
             ),
             Step(
                 "sheared-abscissa",

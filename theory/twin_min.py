@@ -53,6 +53,7 @@ def _system() -> Derivation:
                 ("no tie",),
                 smaller.subs(second, first + gap),
                 first,
+                shown=sp.Subs(smaller, second, first + gap),
             ),
             Step(
                 "minimum-second",
@@ -60,6 +61,7 @@ def _system() -> Derivation:
                 ("no tie",),
                 smaller.subs(first, second + gap),
                 second,
+                shown=sp.Subs(smaller, first, second + gap),
             ),
             Step(
                 "system",
@@ -96,6 +98,7 @@ def _reduction() -> Derivation:
                 (),
                 difference,
                 -grams[0] * ERRORS[0] + grams[1] * ERRORS[1],
+                formula=r"\dot u_1 - \dot u_2 = -G_1 u_1 + G_2 u_2",
             ),
             Step(
                 "triangular",
@@ -117,13 +120,21 @@ def _reduction() -> Derivation:
                 ("G_1 = G_2", "D1 = I/2"),
                 mixed * mean,
                 sp.diag(seem, -GRAM) * mixed,
+                formula=r"\begin{pmatrix}I & I\\ I & -I\end{pmatrix}B = \begin{pmatrix}A & 0\\ 0 & "
+                r"-G\end{pmatrix}\begin{pmatrix}I & I\\ I & -I\end{pmatrix},\quad D_1 = I/2",
             ),
             Step(
                 "one-critic",
-                "For D1 = I the first critic is alone, with A; the second follows it with -G_2.",
+                "For D1 = I the first critic is alone, with A = γG_1(X*,X) - G_1; the second follows it: "
+                "γG_1(X*,X)u_1 drives it, -G_2 holds it.",
                 ("D1 = I",),
-                block_matrix(grams, grams_next, IDENTITY)[:2, :],
-                sp.Matrix.hstack(GAMMA * grams_next[0] - grams[0], 0 * IDENTITY),
+                block_matrix(grams, grams_next, IDENTITY) * sp.Matrix.vstack(*ERRORS),
+                sp.Matrix.vstack(
+                    (GAMMA * grams_next[0] - grams[0]) * ERRORS[0],
+                    GAMMA * grams_next[0] * ERRORS[0] - grams[1] * ERRORS[1],
+                ),
+                formula=r"D_1 = I:\quad \dot u_1 = \left(\gamma G_1(X^*, X) - G_1\right)u_1,\quad "
+                r"\dot u_2 = \gamma G_1(X^*, X)\,u_1 - G_2 u_2",
             ),
         ),
     )

@@ -24,7 +24,7 @@ from properties.strategies.histories import (
     reading,
     steps_of_ray,
 )
-from seem.forecast import forecast
+from seem.forecasting import forecast
 from seem.growth import SGDLaw
 from seem.networks import MLP, MLPConfig
 from seem.spectrum import CriticReading, take_reading

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from properties.mutants.catalogue import Mutant, read_catalogue
-from properties.mutants.run import Options, check_unmutated, select, try_mutant
+from properties.mutants.run import MutantOptions, check_unmutated, select, try_mutant
 from seem.errors import InputError
 
 UNSEEN = Mutant(
     id="wrong-exponent",
     file="reference/seem/growth/base.py",
-    find="return (2 * self.depth - 2) / self.depth",
-    replace="return (2 * self.depth - 1) / self.depth",
+    find="return (self.degree - 1) / self.depth",
+    replace="return self.degree / self.depth",
     killed_by="properties/test_growth_laws.py::test_time_scales_inversely_with_the_rate",
     mistake="wrong exponent",
     area="meta",
@@ -85,7 +85,9 @@ def test_missing_keys_repeated_ids_and_broken_files_are_refused(tmp_path):
         read_catalogue(tmp_path)
 
 
-@pytest.mark.parametrize("options", [Options(ids=("absent",)), Options(area="absent"), Options(workers=0)])
+@pytest.mark.parametrize(
+    "options", [MutantOptions(ids=("absent",)), MutantOptions(area="absent"), MutantOptions(workers=0)]
+)
 def test_an_unknown_selection_is_refused(options):
     with pytest.raises(InputError):
         select(options)

@@ -1,4 +1,4 @@
-"""The pluggable critic: what is seen in a module, that every claim can fail, and the table."""
+"""The pluggable critic: what is seen in a module, that every property can fail, and the table."""
 
 from dataclasses import replace
 
@@ -8,15 +8,15 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-import properties.subject_claims as claims
+import properties.subject_properties as subject_properties
 from properties.subject import Draw, Subject
 from properties.subject_builtin import BUILT_IN, of_package
-from properties.subject_report import Verdict, examine, tables
+from properties.subject_report import Examination, examine, tables
 from properties.subject_traits import read_traits
 from seem.ntk import gram_blocks
 
 ROWS = torch.zeros(2, 3)
-CLAIMS = {claim.check.__name__: claim for claim in claims.CLAIMS}
+PROPERTIES = {prop.check.__name__: prop for prop in subject_properties.PROPERTIES}
 
 
 def chain(*layers: nn.Module) -> Subject:
@@ -36,11 +36,11 @@ TANH = chain(nn.Linear(3, 4, bias=False), nn.Tanh(), nn.Linear(4, 1, bias=False)
 PLAIN = Subject("plain", of_package(bias=False))
 
 
-def refute(subject: Subject, name: str) -> Verdict:
-    """The verdict on a claim that is made to apply, with degree 2 where it needs one."""
+def refute(subject: Subject, name: str) -> Examination:
+    """The examination of a property that is made to apply, with degree 2 where it needs one."""
     traits = read_traits(subject)
     traits.degrees.degree = 2
-    return examine(subject, traits, replace(CLAIMS[name], unless=lambda _: None))[0]
+    return examine(subject, traits, replace(PROPERTIES[name], unless=lambda _: None))[0]
 
 
 class HalfGradient(torch.autograd.Function):
@@ -91,14 +91,14 @@ def test_a_kink_within_a_small_step_does_not_refute_the_second_order():
     """A unit of this critic crosses its kink at 2^-16 of the unit step; found among ten thousand examples."""
     subject = BUILT_IN[0]
     trial = subject.trial(Draw(seed=31813, rows=2, exponent=0, discount=0.0))
-    claims.td_step_follows_the_seem_matrix(trial, read_traits(subject))
+    subject_properties.td_step_follows_the_seem_matrix(trial, read_traits(subject))
 
 
 @pytest.mark.parametrize("name", REFUTED_BY)
-def test_a_claim_fails_on_a_critic_that_breaks_it(name):
-    verdict = refute(REFUTED_BY[name], name)
-    assert verdict.outcome == "fails"
-    assert verdict.detail.startswith("Draw(seed=")
+def test_a_property_fails_on_a_critic_that_breaks_it(name):
+    examined = refute(REFUTED_BY[name], name)
+    assert examined.outcome == "fails"
+    assert examined.detail.startswith("Draw(seed=")
 
 
 def skewed(*inputs):
@@ -124,19 +124,19 @@ BROKEN_KERNELS = {
 
 
 @pytest.mark.parametrize("name", BROKEN_KERNELS)
-def test_a_claim_fails_on_a_broken_kernel(name, monkeypatch):
+def test_a_property_fails_on_a_broken_kernel(name, monkeypatch):
     assert refute(PLAIN, name).outcome == "holds"
-    monkeypatch.setattr(claims, "gram_blocks", BROKEN_KERNELS[name])
+    monkeypatch.setattr(subject_properties, "gram_blocks", BROKEN_KERNELS[name])
     assert refute(PLAIN, name).outcome == "fails"
 
 
-def test_every_claim_is_seen_to_fail():
-    assert set(REFUTED_BY) | set(BROKEN_KERNELS) == set(CLAIMS)
+def test_every_property_is_seen_to_fail():
+    assert set(REFUTED_BY) | set(BROKEN_KERNELS) == set(PROPERTIES)
 
 
-def test_every_claim_applies_to_a_built_in_subject():
-    for name, claim in CLAIMS.items():
-        assert any(claim.unless(read_traits(subject)) is None for subject in BUILT_IN), name
+def test_every_property_applies_to_a_built_in_subject():
+    for name, prop in PROPERTIES.items():
+        assert any(prop.unless(read_traits(subject)) is None for subject in BUILT_IN), name
 
 
 class Residual(nn.Module):
@@ -188,18 +188,18 @@ def test_degrees_are_read_off_the_operations(name):
     assert (reason or "None") in str(degrees.why_no_degree)
 
 
-def test_dropout_is_reported_and_leaves_nothing_else_to_claim():
+def test_dropout_is_reported_and_leaves_nothing_else_to_examine():
     subject = chain(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 1))
     traits = read_traits(subject)
-    verdicts = [examine(subject, traits, claim)[0] for claim in CLAIMS.values()]
-    assert [verdict.outcome for verdict in verdicts] == ["fails"] + ["not applicable"] * (len(CLAIMS) - 1)
-    assert "the module is random (call .eval() in the factory)" in verdicts[0].detail
+    examinations = [examine(subject, traits, prop)[0] for prop in PROPERTIES.values()]
+    assert [examined.outcome for examined in examinations] == ["fails"] + ["not applicable"] * (len(PROPERTIES) - 1)
+    assert "the module is random (call .eval() in the factory)" in examinations[0].detail
 
 
-def test_tables_keep_every_word_and_the_order_of_the_claims():
-    names = [claim.name for claim in CLAIMS.values()]
-    verdicts = [Verdict("x:y", name, "fails", "Draw(seed=0): [0.5, 1.0] " * 9) for name in reversed(names)]
-    text = tables(verdicts)
+def test_tables_keep_every_word_and_the_order_of_the_properties():
+    names = [prop.name for prop in PROPERTIES.values()]
+    examinations = [Examination("x:y", name, "fails", "Draw(seed=0): [0.5, 1.0] " * 9) for name in reversed(names)]
+    text = tables(examinations)
     assert [line.strip().split("  ")[0] for line in text.splitlines() if "fails" in line] == names
     assert text.split().count("[0.5,") == 9 * len(names)
     assert max(map(len, text.splitlines())) <= 120

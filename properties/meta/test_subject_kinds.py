@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from properties.subject import Draw, Subject
-from properties.subject_claims import CLAIMS
+from properties.subject_properties import PROPERTIES
 from properties.subject_traits import read_traits
 
 DRAWS = [Draw(seed=seed, rows=rows, exponent=2, discount=0.9) for seed, rows in ((0, 1), (1, 3), (2, 4))]
@@ -77,7 +77,7 @@ def test_every_claim_that_applies_holds(name):
     subject = Subject(name, FACTORIES[name])
     traits = read_traits(subject)
     assert traits.no_kernel is None
-    applied = [claim for claim in CLAIMS if claim.unless(traits) is None]
+    applied = [claim for claim in PROPERTIES if claim.unless(traits) is None]
     assert len(applied) >= 6
     for claim in applied:
         for draw in DRAWS:

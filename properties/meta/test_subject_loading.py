@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from properties.subject import VARIABLE, load
-from properties.subject_claims import CLAIMS
+from properties.subject_properties import PROPERTIES
 from properties.subject_report import examine
 from properties.subject_traits import read_traits
 from seem.errors import InputError
@@ -45,9 +45,9 @@ def test_a_module_of_float32_is_tested_in_float32(monkeypatch):
     subject = load(named(monkeypatch, lambda: (Single(), ROWS)))
     assert subject.dtype == torch.float32
     traits = read_traits(subject)
-    verdicts = {claim.check.__name__: examine(subject, traits, claim)[0] for claim in CLAIMS}
-    assert verdicts["kernel_equals_loop"].outcome == "holds"
-    assert "float32 only" in verdicts["td_step_follows_the_seem_matrix"].detail
+    examinations = {prop.check.__name__: examine(subject, traits, prop)[0] for prop in PROPERTIES}
+    assert examinations["kernel_equals_loop"].outcome == "holds"
+    assert "float32 only" in examinations["td_step_follows_the_seem_matrix"].detail
 
 
 class Warns(nn.Linear):
@@ -68,7 +68,7 @@ def test_a_trained_critic_is_left_as_it_is(monkeypatch):
     before = module.weight.clone()
     subject = load(named(monkeypatch, lambda: (module, ROWS)))
     traits = read_traits(subject)
-    assert {examine(subject, traits, claim)[0].outcome for claim in CLAIMS} == {"holds", "not applicable"}
+    assert {examine(subject, traits, prop)[0].outcome for prop in PROPERTIES} == {"holds", "not applicable"}
     assert torch.equal(module.weight, before)
     assert module.weight.dtype == torch.float32
 
@@ -123,8 +123,8 @@ def test_a_parallel_run_prints_the_table_of_this_critic_alone():
     done = run("properties.examples.injected_action:factory", "-n", "1")
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    table = [line for line in lines if any(claim.name in line for claim in CLAIMS)]
-    assert len(table) == len(CLAIMS)
+    table = [line for line in lines if any(prop.name in line for prop in PROPERTIES)]
+    assert len(table) == len(PROPERTIES)
     # The worked example of the README is what the suite says.
     assert "\n".join(table) in (REPOSITORY / "properties" / "README.md").read_text(encoding="utf-8")
     assert sum(" holds: 50 examples" in line for line in table) == 8

@@ -46,7 +46,7 @@ filterwarnings = ["ignore:Do not use the .random. module inside strategies"]
 
 
 @dataclass(frozen=True)
-class Options:
+class MutationOptions:
     """Command line of the general mutation run.
 
     Attributes:
@@ -166,7 +166,7 @@ def _module(name: str) -> str:
     return re.split(r"\.xǁ|\.x_", name)[0]
 
 
-def main(options: Options) -> int:
+def main(options: MutationOptions) -> int:
     """Mutate, run, and report.
 
     Returns:
@@ -182,4 +182,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(Options)))
+    run_command(lambda: main(tyro.cli(MutationOptions)))

@@ -34,7 +34,7 @@ COLOURS: dict[Fate, str] = {"killed": "green", "killed (timeout)": "green", "sur
 
 
 @dataclass(frozen=True)
-class Options:
+class MutantOptions:
     """Command line of the mutant runner.
 
     Attributes:
@@ -110,7 +110,7 @@ def check_unmutated(mutants: list[Mutant]) -> None:
         raise InputError(f"the properties fail without a mutant: repair them first, they print\n{output}")
 
 
-def select(options: Options) -> list[Mutant]:
+def select(options: MutantOptions) -> list[Mutant]:
     """The mutants that the command line asks for.
 
     Raises:
@@ -128,7 +128,7 @@ def select(options: Options) -> list[Mutant]:
     return chosen
 
 
-def main(options: Options) -> int:
+def main(options: MutantOptions) -> int:
     """Try the mutants and print each one's fate.
 
     Returns:
@@ -163,4 +163,4 @@ def _table(mutants: list[Mutant], fates: dict[str, tuple[Fate, str]]) -> Table:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(tyro.cli(Options)))
+    run_command(lambda: main(tyro.cli(MutantOptions)))

@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from properties.strategies.batches import Batch, batches
 from properties.strategies.scales import discounts
-from seem.agents.sac import SAC, SACConfig
-from seem.agents.td3 import TD3, TD3Config
+from seem.agents import Agent, AgentConfig
+from seem.agents.sac import SACConfig
+from seem.agents.td3 import TD3Config
 from seem.networks import MLPConfig
 from seem.transitions import Transitions
-
-Agent = TD3 | SAC
-AgentConfig = TD3Config | SACConfig
 
 SEEDS = st.integers(0, 2**32 - 2)
 """Seeds of agents: torch takes 32 bits, and an agent's noise has the seed after its own."""
@@ -38,8 +36,7 @@ class AgentCase:
     def build(self, **changes: Any) -> Agent:
         """A new agent, float64, of this configuration up to ``changes`` of its settings."""
         config, first = replace(self.config, **changes), self.batches[0]
-        make = TD3 if isinstance(config, TD3Config) else SAC
-        return make(config, first.observation_dim, first.action_dim, seed=self.seed, dtype=torch.float64)
+        return config.build(first.observation_dim, first.action_dim, seed=self.seed, dtype=torch.float64)
 
     def draw(self) -> list[Transitions]:
         """The batches."""
@@ -63,8 +60,9 @@ def networks(agent: Agent) -> Tensor:
 
 def followed(agent: Agent) -> list[tuple[nn.Module, nn.Module]]:
     """Pairs of a target network and what it follows."""
-    pairs = [(agent.target_critics, agent.critics)]
-    return [*pairs, (agent.target_actor, agent.actor)] if isinstance(agent, TD3) else pairs
+    targets = {name: part for name, part in vars(agent).items() if name.startswith("target_")}
+    pairs = {name: (part, getattr(agent, name.removeprefix("target_"), None)) for name, part in targets.items()}
+    return [pair for pair in pairs.values() if all(isinstance(part, nn.Module) for part in pair)]
 
 
 def shapes(**fixed: Any) -> st.SearchStrategy[MLPConfig]:

@@ -127,7 +127,7 @@ class Ray:
         return steps_of_ray(self.depth, self.rate, LOG_MAX[dtype] - math.log(self.size) - slack)
 
     def history(self) -> list[CriticReading]:
-        """One reading a step of ``steps``; besides the ray's mode there is a slower, decaying one."""
+        """One reading per step of ``steps``; besides the ray's mode there is a slower, decaying one."""
         scales = list(islice(ray_scales(self.depth, self.rate), self.steps[-1] + 1))
         made = []
         for step in self.steps:

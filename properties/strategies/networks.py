@@ -12,14 +12,15 @@ from torch.nn.utils.parametrize import is_parametrized
 from properties.strategies.scales import scales
 from seem.networks import ACTIVATIONS, MLP, MLPConfig
 from seem.normalisation import NORMALISATIONS as KINDS
+from seem.normalisation import RECORDS, parse
 
 PIECEWISE_LINEAR = ("relu", "leaky_relu", "identity")
 """Activations that are homogeneous of degree 1."""
 NORMALISATIONS = tuple(kind for kind in KINDS if kind != "none")
 """Every kind of normalisation."""
-WITH_EPSILON = ("layer", "rms", "group", "batch")
+WITH_EPSILON = tuple(kind.name for kind in RECORDS.values() if kind.gain == "optional")
 """Kinds that divide by statistics, to which ε is added, and whose affine can be off."""
-OF_CENTRED_ROWS = ("layer", "group")
+OF_CENTRED_ROWS = tuple(kind.name for kind in RECORDS.values() if kind.centred)
 """Kinds whose every output depends on all units of a row: without affine no unit of theirs can be dead."""
 
 
@@ -138,8 +139,9 @@ def configs(
         raise InvalidArgument(f"depth={depth} leaves no hidden layer to normalise: pass a largest depth of 2 or more")
     if not epsilons or not all(0 <= epsilon < float("inf") for epsilon in epsilons):
         raise InvalidArgument(f"epsilons={epsilons} is impossible: pass numbers of 0 or more")
-    if "batch" in normalisations and not any(epsilons):
-        raise InvalidArgument(f"epsilons={epsilons} has none for BatchNorm: pass a positive one too")
+    for kind in normalisations:
+        if not _legal(kind, width[0], epsilons):
+            raise InvalidArgument(f"epsilons={epsilons} has none for {RECORDS[kind].title}: pass a positive one too")
     smallest = max(depth[0], 2) if normalised else depth[0]
     return _configs(
         st.sampled_from(activations),
@@ -152,6 +154,12 @@ def configs(
         st.integers(smallest, depth[1]),
         st.integers(*width),
     )
+
+
+def _legal(kind: str, width: int, epsilons: Sequence[float]) -> list[float]:
+    """Those ε with which there is such a normalisation."""
+    plainest = parse(RECORDS[kind]().choices(width)[0])
+    return [epsilon for epsilon in epsilons if plainest.problem(width, True, epsilon) is None]
 
 
 def _choice(wanted: bool | None) -> st.SearchStrategy[bool]:
@@ -178,14 +186,12 @@ def _configs(
     kind = draw(kinds, label="normalisation")
     settings = {}
     if kind in WITH_EPSILON:
-        legal = [epsilon for epsilon in epsilons if epsilon > 0 or kind != "batch"]
         settings = {
             "affine": draw(affines, label="affine"),
-            "epsilon": draw(st.sampled_from(legal), label="epsilon"),
+            "epsilon": draw(st.sampled_from(_legal(kind, plain.width, epsilons)), label="epsilon"),
         }
-    if kind == "group":
-        groups = [count for count in range(1, plain.width) if plain.width % count == 0]
-        kind = f"group:{draw(st.sampled_from(groups), label='groups')}"
+    choices = RECORDS[kind]().choices(plain.width)
+    kind = draw(st.sampled_from(choices), label="option") if len(choices) > 1 else choices[0]
     placed = draw(st.sets(st.integers(1, plain.depth - 1), min_size=0 if first else 1), label="normalised layers")
     placed |= {1} if first else set()
     return replace(plain, normalisation=kind, normalised_layers=tuple(sorted(placed)), **settings)

@@ -196,7 +196,7 @@ def slope(values: NDArray[np.float64], start: int, stop: int) -> float:
         stop: One past the last step.
 
     Returns:
-        Units of the values a step.
+        Units of the values per step.
     """
     return _line(np.arange(start, stop), values[start:stop])[0]
 

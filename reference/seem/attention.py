@@ -12,7 +12,7 @@ SIGNATURE = inspect.signature(functional.multi_head_attention_forward)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-    """What `torch.nn.functional.multi_head_attention_forward` computes, in operations that can be watched.
+    """What `torch.nn.functional.multi_head_attention_forward` computes, in operations whose parameters can be traced.
 
     Args:
         query: Shape (L, M, E), the rows second, as the function takes it.

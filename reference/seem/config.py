@@ -3,15 +3,16 @@
 import platform
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Annotated
 
-import torch
+import tyro
 
 import seem
-from seem.agents.sac import SACConfig
-from seem.agents.td3 import TD3Config
+from seem.agents import AgentConfig, BuiltIn
+from seem.checks import check_choice, check_integer, check_number, check_seed, check_steps
+from seem.checks import open_device as open_device
 from seem.datasets import Dataset
-from seem.errors import InputError
-from seem.records import canonical_json, digest
+from seem.records import RECORD_FORMAT, canonical_json, digest
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RunConfig:
     """Everything that decides a run; its canonical JSON is part of the run's key.
 
     Attributes:
-        agent: Configuration of the agent.
+        agent: Configuration of the agent, which builds it: `seem.agents.td3.TD3Config`, `seem.agents.sac.SACConfig`.
         rows: Number M of transitions that are read, and trained on when ``batch`` is None.
         batch: Rows of a minibatch drawn from the whole data set; None trains on the read rows in full batch.
         normalise_states: Whether states are shifted and scaled first.
@@ -30,7 +31,7 @@ class RunConfig:
         tightening: Share of the steps to the forecast crash after which the next reading is due.
     """
 
-    agent: TD3Config | SACConfig
+    agent: Annotated[AgentConfig, tyro.conf.arg(constructor=BuiltIn)]  # type: ignore[arg-type]
     rows: int = 512
     batch: int | None = None
     normalise_states: bool = False
@@ -41,18 +42,19 @@ class RunConfig:
     tightening: float = 0.15
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "float64"):
-            raise InputError(f"unknown dtype {self.dtype!r}: choose float32 or float64")
-        if self.budget < 1 or self.reading_interval < 1:
-            raise InputError("budget and reading_interval count critic steps: pass 1 or more")
-        if self.rows < 1 or (self.batch is not None and self.batch < 1):
-            raise InputError("rows and batch count transitions: pass 1 or more")
-        if not 0 < self.tightening <= 1:
-            raise InputError(f"tightening {self.tightening} is impossible: pass a share above 0 and up to 1")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_steps("budget", self.budget)
+        check_steps("reading_interval", self.reading_interval)
+        for name in ("rows",) if self.batch is None else ("rows", "batch"):
+            check_integer(name, getattr(self, name), 1)
+        check_seed("seed", self.seed)
+        check_number("tightening", self.tightening, above=0, most=1)
 
 
 def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
-    """SHA-256 of the configuration, the data set's hash, the device and the package version.
+    """SHA-256 of the configuration, the data set's hash, the device and the number of the records' format.
+
+    A release leaves the keys as they are; a change of what a finished run means raises `seem.records.RECORD_FORMAT`.
 
     Args:
         config: What is run.
@@ -62,23 +64,7 @@ def run_key(config: RunConfig, dataset: Dataset, device: str) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    return digest(canonical_json([config, dataset.sha256, device, seem.__version__]))
-
-
-def open_device(name: str) -> torch.device:
-    """A torch device that exists here.
-
-    Raises:
-        InputError: When torch does not know it or cannot use it.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"device {name!r} cannot be used here: pass --device cpu, or cuda where there is a GPU"
-        ) from error
-    return device
+    return digest(canonical_json([config, dataset.sha256, device, RECORD_FORMAT]))
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from seem.config import open_device
+from seem.checks import open_device
 from seem.errors import InputError
 
 MOST_PROCESSES = 16

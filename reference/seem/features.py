@@ -1,20 +1,81 @@
 r"""The kernel of a perceptron in factored form: blocks of it, and products with it, without rows of length P.
 
-P is the number of parameters. Every field may carry leading batch dimensions, one entry a network.
+P is the number of parameters. Every field may carry leading batch dimensions, one entry per network.
 
 Source: the layerwise identity is Novak et al. 2022 (2206.08720); that a product with the kernel needs no kernel
 is standard.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from seem.factors import Factors, Term, check_rows_are_apart, gradient_factors
+from seem.errors import InputError
+from seem.factors import DiagonalFactors, Factors, Term, check_one_output, check_rows_are_apart
 from seem.networks import MLP
+
+
+def why_no_closed_form(network: MLP) -> str | None:
+    """What in a perceptron its configuration does not explain, so that the closed form would miss it, or None.
+
+    Args:
+        network: A perceptron, whose parts may have been replaced, parametrised or shared since it was built.
+    """
+    for layer, (linear, norm) in enumerate(zip(network.linears, [*network.norms, nn.Identity()], strict=True), start=1):
+        unknown = network.config.normaliser(layer).why_unknown(linear, norm)
+        if unknown is not None:
+            return f"layer {layer} has {unknown}, where its configuration has {network.config.normaliser(layer).title}"
+    if len(list(network.named_parameters(remove_duplicate=False))) != len(list(network.parameters())):
+        return "layers share parameters"
+    return None
+
+
+def gradient_factors(network: MLP, x: Float[Tensor, "N inputs"]) -> list[Factors]:
+    """All factors of the per-sample gradients of a one-output perceptron, by one backward pass.
+
+    The network is left as it is: the power iteration of a spectral norm does not move, in training mode either.
+
+    Args:
+        network: A perceptron with one output, whose BatchNorm is in evaluation mode.
+        x: Inputs, shape (N, inputs), of the network's dtype and device.
+
+    Returns:
+        One entry per linear layer and one per normalisation with gain, each over the N rows.
+
+    Raises:
+        InputError: When the network has several outputs, or parts that its configuration does not build.
+    """
+    unknown = why_no_closed_form(network)
+    if unknown is not None:
+        raise InputError(f"the closed form of the kernel does not hold: {unknown}; read it by gram_by_jacobians")
+    # Tensors whose deltas are wanted, with what makes the factors of a delta.
+    linears: list[tuple[Tensor, Callable[..., Factors]]] = []
+    affines: list[tuple[Tensor, Callable[..., Factors]]] = []
+    hidden = x
+    with torch.enable_grad():
+        for layer, linear in enumerate(cast(Iterable[nn.Linear], network.linears), start=1):
+            normaliser = network.config.normaliser(layer)
+            make, weight = normaliser.factors(linear)
+            inputs, hidden = hidden, functional.linear(hidden, weight, linear.bias)
+            linears.append((hidden, partial(make, inputs=inputs.detach(), bias=linear.bias is not None)))
+            if layer == network.config.depth:
+                break
+            norm, before = network.norms[layer - 1], hidden
+            hidden = norm(before)
+            if getattr(norm, "weight", None) is not None:
+                make = partial(DiagonalFactors, shift=getattr(norm, "bias", None) is not None)
+                affines.append((hidden, partial(make, normalised=normaliser.standardised(norm, before).detach())))
+            hidden = network.activation(hidden)
+        check_one_output(hidden)
+        # Rows do not meet inside the network, so the gradient of the sum holds every row's own delta.
+        deltas = torch.autograd.grad(hidden.sum(), [tensor for tensor, _ in linears + affines])
+    return [make(deltas=delta) for (_, make), delta in zip(linears + affines, deltas, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -42,7 +103,8 @@ class KernelFeatures:
             x: Inputs, shape (N, inputs), of the network's dtype and device.
 
         Raises:
-            InputError: When the network has several outputs, or couples the rows of a batch.
+            InputError: When the network has several outputs, couples the rows of a batch, or has parts that its
+                configuration does not build.
         """
         check_rows_are_apart(network)
         return cls.from_factors(gradient_factors(network, x))

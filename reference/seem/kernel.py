@@ -17,7 +17,7 @@ from seem.gradients import Rows, backward, chunks, products, rows_by_loop
 from seem.layerwise import Factors, factors
 from seem.subject import FAILURES, Subject
 from seem.trees import Tree, leaves, map_tree
-from seem.watch import Key, Pair
+from seem.uses import Key, Pair
 
 CHECKED = 16
 """Rows of X and of X* whose gradients are held against autograd's at every reading."""

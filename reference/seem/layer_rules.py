@@ -1,6 +1,6 @@
 """The known ways of using a parameter: what the gradient of each row is made of.
 
-A rule takes the watch, the function and its arguments, and gives the output with the shares of the parameters; it
+A rule takes the collector, the function and its arguments, and gives the output with the shares of the parameters; it
 raises `Unknown` where the arguments are not of the known form.
 """
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from seem.watch import Key, Made, Pair, Unknown, Watch, by_rows, sum_to
+from seem.uses import Collector, Key, Made, Pair, Unknown, by_rows, sum_to
 
 
 def _affine(
@@ -28,42 +28,42 @@ def _affine(
     return shares
 
 
-def _linear(watch: Watch, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Made:
-    if watch.key(input) is not None or weight.ndim != 2:
+def _linear(collector: Collector, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Made:
+    if collector.key(input) is not None or weight.ndim != 2:
         raise Unknown
-    held, keys = by_rows(watch.hold(input), 1, watch.rows), (watch.key(weight), watch.key(bias))
+    held, keys = by_rows(collector.hold(input), 1, collector.rows), (collector.key(weight), collector.key(bias))
     made = func(input, weight, bias)
-    if None not in keys and keys[0] not in watch.derived:
+    if None not in keys and keys[0] not in collector.derived:
         # A column of ones adds the bias inside the product, which costs less than a product of its own.
         held, keys = functional.pad(held, (0, 1), value=1.0), (keys[0], None)
     shares = _affine(
         keys,
-        lambda delta: Pair(by_rows(delta, 1, watch.rows), held),
-        lambda delta: by_rows(delta, 1, watch.rows).sum(1),
+        lambda delta: Pair(by_rows(delta, 1, collector.rows), held),
+        lambda delta: by_rows(delta, 1, collector.rows).sum(1),
     )
     return made, shares, [held]
 
 
-def _matmul(watch: Watch, func: Any, input: Tensor, other: Tensor) -> Made:
+def _matmul(collector: Collector, func: Any, input: Tensor, other: Tensor) -> Made:
     if other.ndim == 3:
-        return _bmm(watch, func, input, other)
-    if watch.key(input) is not None or other.ndim != 2 or input.ndim < 2:
+        return _bmm(collector, func, input, other)
+    if collector.key(input) is not None or other.ndim != 2 or input.ndim < 2:
         raise Unknown
-    held = by_rows(watch.hold(input), 1, watch.rows)
+    held = by_rows(collector.hold(input), 1, collector.rows)
     # The weight lies as (in, out): its gradient rows are h ⊗ δ.
     shares = _affine(
-        (watch.key(other), None), lambda delta: Pair(held, by_rows(delta, 1, watch.rows)), lambda delta: delta
+        (collector.key(other), None), lambda delta: Pair(held, by_rows(delta, 1, collector.rows)), lambda delta: delta
     )
     return func(input, other), shares, [held]
 
 
 def _stacked(
-    watch: Watch, input: Tensor, weight: Tensor
+    collector: Collector, input: Tensor, weight: Tensor
 ) -> tuple[Callable[[Tensor], dict[Key, Pair | Tensor]], Tensor]:
     """Shares of a stack of matrices (N, in, out), applied to (M, in) or (N, M, in): a slice a network."""
-    if watch.key(input) is not None or weight.ndim != 3 or input.shape[-2] != watch.rows or input.ndim > 3:
+    if collector.key(input) is not None or weight.ndim != 3 or input.shape[-2] != collector.rows or input.ndim > 3:
         raise Unknown
-    held, key = watch.hold(input), watch.key(weight)
+    held, key = collector.hold(input), collector.key(weight)
 
     def shares(delta: Tensor) -> dict[Key, Pair | Tensor]:
         made: dict[Key, Pair | Tensor] = {}
@@ -76,14 +76,14 @@ def _stacked(
     return shares, held
 
 
-def _bmm(watch: Watch, func: Any, input: Tensor, mat2: Tensor) -> Made:
-    shares, held = _stacked(watch, input, mat2)
+def _bmm(collector: Collector, func: Any, input: Tensor, mat2: Tensor) -> Made:
+    shares, held = _stacked(collector, input, mat2)
     return func(input, mat2), shares, [held]
 
 
-def _baddbmm(watch: Watch, func: Any, input: Tensor, batch1: Tensor, batch2: Tensor) -> Made:
-    shares, held = _stacked(watch, batch1, batch2)
-    key, rows = watch.key(input), 1
+def _baddbmm(collector: Collector, func: Any, input: Tensor, batch1: Tensor, batch2: Tensor) -> Made:
+    shares, held = _stacked(collector, batch1, batch2)
+    key, rows = collector.key(input), 1
 
     def both(delta: Tensor) -> dict[Key, Pair | Tensor]:
         made = shares(delta)
@@ -95,7 +95,7 @@ def _baddbmm(watch: Watch, func: Any, input: Tensor, batch1: Tensor, batch2: Ten
 
 
 def _conv(
-    watch: Watch,
+    collector: Collector,
     func: Any,
     input: Tensor,
     weight: Tensor,
@@ -106,7 +106,7 @@ def _conv(
     groups: int = 1,
 ) -> Made:
     dimensions = weight.ndim - 2
-    if watch.key(input) is not None or dimensions not in (1, 2) or input.ndim != weight.ndim:
+    if collector.key(input) is not None or dimensions not in (1, 2) or input.ndim != weight.ndim:
         raise Unknown
     made = func(input, weight, bias, stride, padding, dilation, groups)
 
@@ -115,7 +115,7 @@ def _conv(
         values = values * dimensions if len(values) == 1 else values
         return (before, values[0]) if dimensions == 1 else (values[0], values[1])
 
-    image, kernel = watch.hold(input), weight if dimensions == 2 else weight[:, :, None]
+    image, kernel = collector.hold(input), weight if dimensions == 2 else weight[:, :, None]
     image = image if dimensions == 2 else image[:, :, None]
     if padding == "same":
         spans = [d * (k - 1) for d, k in zip(pair(dilation, 1), kernel.shape[2:], strict=True)]
@@ -125,8 +125,8 @@ def _conv(
 
     def split(delta: Tensor) -> tuple[Tensor, Tensor]:
         patches = functional.unfold(held, kernel.shape[2:], pair(dilation, 1), pads, pair(stride, 1)).mT
-        tokens = by_rows(patches, 2, watch.rows).flatten(1, 2)
-        return by_rows(delta.flatten(2).mT, 2, watch.rows).flatten(1, 2), tokens
+        tokens = by_rows(patches, 2, collector.rows).flatten(1, 2)
+        return by_rows(delta.flatten(2).mT, 2, collector.rows).flatten(1, 2), tokens
 
     def weight_share(delta: Tensor) -> Pair | Tensor:
         deltas, tokens = split(delta)
@@ -136,13 +136,13 @@ def _conv(
         return torch.cat([Pair(d, t).rows() for d, t in parts], 1)
 
     def bias_share(delta: Tensor) -> Tensor:
-        return by_rows(delta.flatten(2).sum(2), 1, watch.rows).sum(1)
+        return by_rows(delta.flatten(2).sum(2), 1, collector.rows).sum(1)
 
-    return made, _affine((watch.key(weight), watch.key(bias)), weight_share, bias_share), [held]
+    return made, _affine((collector.key(weight), collector.key(bias)), weight_share, bias_share), [held]
 
 
 def _embedding(
-    watch: Watch,
+    collector: Collector,
     func: Any,
     input: Tensor,
     weight: Tensor,
@@ -155,37 +155,39 @@ def _embedding(
     if max_norm is not None or scale_grad_by_freq:
         raise Unknown
     made = func(input, weight, padding_idx, None, norm_type, False, sparse)
-    ids = by_rows(watch.hold(input), 0, watch.rows)
+    ids = by_rows(collector.hold(input), 0, collector.rows)
     skipped = None if padding_idx is None else padding_idx % len(weight)
 
     def share(delta: Tensor) -> Pair | Tensor:
-        deltas = by_rows(delta, 1, watch.rows)
+        deltas = by_rows(delta, 1, collector.rows)
         if skipped is not None:
             deltas = deltas * (ids != skipped)[..., None]
         return Pair(functional.one_hot(ids, len(weight)).to(deltas), deltas)
 
-    return made, _affine((watch.key(weight), None), share, lambda delta: delta), [ids]
+    return made, _affine((collector.key(weight), None), share, lambda delta: delta), [ids]
 
 
 def _norm(standardise: Callable[..., Tensor], channel_first: bool) -> Callable[..., Made]:
     """The rule of a normalisation; ``standardise`` gives x̂ from the call's own arguments."""
 
-    def rule(watch: Watch, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Made:
-        if watch.key(input) is not None:
+    def rule(collector: Collector, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Made:
+        if collector.key(input) is not None:
             raise Unknown
         made = func(input, *args, **kwargs)
-        plain, weight, bias = standardise(watch.hold(input), *args, **kwargs)
+        plain, weight, bias = standardise(collector.hold(input), *args, **kwargs)
 
         def rows(tensor: Tensor) -> Tensor:
             if channel_first:
                 grouped = (
-                    by_rows(tensor.flatten(2), 2, watch.rows) if tensor.ndim > 2 else by_rows(tensor, 1, watch.rows)
+                    by_rows(tensor.flatten(2), 2, collector.rows)
+                    if tensor.ndim > 2
+                    else by_rows(tensor, 1, collector.rows)
                 )
                 return grouped.sum((1, 3)) if tensor.ndim > 2 else grouped.sum(1)
             width = (weight if weight is not None else bias).ndim
-            return by_rows(tensor, width, watch.rows).sum(1).flatten(1)
+            return by_rows(tensor, width, collector.rows).sum(1).flatten(1)
 
-        keys = watch.key(weight), watch.key(bias)
+        keys = collector.key(weight), collector.key(bias)
         return made, _affine(keys, lambda delta: rows(delta * plain), rows), [plain]
 
     return rule
@@ -218,25 +220,25 @@ def _batch(
     return functional.batch_norm(x, running_mean, running_var, None, None, False, 0.0, eps), weight, bias
 
 
-def _sum(watch: Watch, func: Any, input: Any, other: Any) -> Made:
+def _sum(collector: Collector, func: Any, input: Any, other: Any) -> Made:
     made = func(input, other)
-    parameter, _, at = _broadcast(watch, made, input, other)
+    parameter, _, at = _broadcast(collector, made, input, other)
     return made, lambda delta: {id(parameter): sum_to(delta, parameter.shape, at)}, []
 
 
-def _product(watch: Watch, func: Any, input: Any, other: Any) -> Made:
+def _product(collector: Collector, func: Any, input: Any, other: Any) -> Made:
     made = func(input, other)
-    parameter, data, at = _broadcast(watch, made, input, other)
-    held = watch.hold(data) if isinstance(data, Tensor) else made.new_tensor(data)
+    parameter, data, at = _broadcast(collector, made, input, other)
+    held = collector.hold(data) if isinstance(data, Tensor) else made.new_tensor(data)
     return made, lambda delta: {id(parameter): sum_to(delta * held, parameter.shape, at)}, [held]
 
 
-def _broadcast(watch: Watch, made: Tensor, input: Any, other: Any) -> tuple[Tensor, Any, int]:
+def _broadcast(collector: Collector, made: Tensor, input: Any, other: Any) -> tuple[Tensor, Any, int]:
     """The parameter, what it meets, and the dimension of the rows."""
-    parameter, data = (input, other) if watch.key(input) is not None else (other, input)
-    if watch.key(data) is not None or watch.rows not in made.shape:
+    parameter, data = (input, other) if collector.key(input) is not None else (other, input)
+    if collector.key(data) is not None or collector.rows not in made.shape:
         raise Unknown
-    at = made.shape.index(watch.rows)
+    at = made.shape.index(collector.rows)
     sum_to(made.detach(), parameter.shape, at)
     return parameter, data, at
 

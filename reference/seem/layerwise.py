@@ -1,6 +1,6 @@
 r"""Factors of per-row gradients of any module: one forward pass, and one backward pass a critic.
 
-Every call that uses a parameter in a known way is watched (linear maps, convolutions, embeddings, normalisations, sums
+Every call that uses a parameter in a known way is collected (linear maps, convolutions, embeddings, normalisations, sums
 and products with a parameter). Its input h and the derivative δ of a critic's value by its output are all that the
 kernel needs: with one token a row :math:`(\delta\delta'^\top)\circ(hh'^\top)`, with more the sum over pairs of tokens,
 or the row's own gradient :math:`\sum_t \delta_t h_t^\top` where that is smaller. A parameter that is computed from
@@ -20,7 +20,7 @@ from seem.errors import InputError
 from seem.layer_rules import RULES
 from seem.subject import Subject
 from seem.trees import Tree, leaves
-from seem.watch import Key, Pair, Watch
+from seem.uses import Collector, Key, Pair
 
 
 @dataclass
@@ -44,7 +44,7 @@ def factors(subject: Subject, arguments: tuple[Tree, ...]) -> tuple[Tensor, Fact
         arguments: Of M rows.
 
     Returns:
-        The values, shape (N, M), detached, and the factors. Held are, of every watched call, its input and as many
+        The values, shape (N, M), detached, and the factors. Held are, of every collected call, its input and as many
         outputs' derivatives as there are critics.
 
     Raises:
@@ -52,25 +52,25 @@ def factors(subject: Subject, arguments: tuple[Tree, ...]) -> tuple[Tensor, Fact
     """
     rows, parameters = len(leaves(arguments)[0]), list(subject.parameters.values())
     for copying in (False, True):
-        watch = Watch(parameters, rows, RULES, copying=copying)
-        with watch:
+        collector = Collector(parameters, rows, RULES, copying=copying)
+        with collector:
             values = subject.values(arguments)
-        if not watch.changed():
+        if not collector.changed():
             break
     else:
         raise InputError("the critic writes over its own results: read it through a module that does not")
     made = []
     for critic in range(len(values)):
-        total, outputs = values[critic].sum(), [use.output for use in watch.uses]
+        total, outputs = values[critic].sum(), [use.output for use in collector.uses]
         tracked = total.requires_grad and outputs
         deltas = torch.autograd.grad(total, outputs, retain_graph=True, allow_unused=True) if tracked else ()
-        made.append(_shares(watch, deltas or (None,) * len(outputs)))
-    return values.detach(), _pulled_back(watch, Factors(made, watch.loose))
+        made.append(_shares(collector, deltas or (None,) * len(outputs)))
+    return values.detach(), _pulled_back(collector, Factors(made, collector.loose))
 
 
-def _shares(watch: Watch, deltas: tuple[Tensor | None, ...]) -> dict[Key, Pair | Tensor]:
+def _shares(collector: Collector, deltas: tuple[Tensor | None, ...]) -> dict[Key, Pair | Tensor]:
     shares: dict[Key, Pair | Tensor] = {}
-    for use, delta in zip(watch.uses, deltas, strict=True):
+    for use, delta in zip(collector.uses, deltas, strict=True):
         if delta is None or not delta.any():  # another critic's layer adds nothing
             continue
         for key, share in use.shares(delta).items():
@@ -92,15 +92,15 @@ def _plain(share: Pair | Tensor) -> Tensor:
     return share.rows() if isinstance(share, Pair) else share
 
 
-def _pulled_back(watch: Watch, found: Factors) -> Factors:
+def _pulled_back(collector: Collector, found: Factors) -> Factors:
     """Shares of computed parameters become shares of those that they are computed from."""
     origins: dict[int, list[int]] = {}
-    for key, (made, sources) in watch.derived.items():
+    for key, (made, sources) in collector.derived.items():
         origins[key] = list(dict.fromkeys(leaf for source in sources for leaf in origins.get(source, [source])))
         if key in found.loose:
             found.loose.update(origins[key])
             continue
-        wanted = [watch.known[leaf] for leaf in origins[key]]
+        wanted = [collector.known[leaf] for leaf in origins[key]]
         for shares in found.shares:
             if key not in shares:
                 continue

@@ -60,7 +60,7 @@ class Glance:
 
     @property
     def rate(self) -> float | None:
-        """ηλ, the growth a step in the leading mode; None without a certified eigenvalue."""
+        """ηλ, the growth per step in the leading mode; None without a certified eigenvalue."""
         return None if self.leading is None else self.step_size * self.leading.value.real
 
     @property
@@ -126,7 +126,7 @@ class Monitor:
         """Look at the critic, in float64 and without touching it.
 
         Args:
-            critic: A module with one output a row, whose rows do not depend on each other.
+            critic: A module with one output per row, whose rows do not depend on each other.
             x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
             x_next: X* = (s', π(s')), likewise.
             td_error: u = f(X) - target, shape (M,) or (M, 1).

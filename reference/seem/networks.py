@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from seem.errors import InputError
-from seem.normalisation import build, check, parametrise, parse
+from seem.normalisation import Normalisation, parse
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -70,7 +70,9 @@ class MLPConfig:
             raise InputError(f"unknown activation {self.activation!r}: choose one of {', '.join(ACTIVATIONS)}")
         if not self.epsilon >= 0:
             raise InputError(f"epsilon {self.epsilon} is impossible: pass a number of 0 or more")
-        check(self.normalisation, self.width, self.affine, self.epsilon)
+        problem = parse(self.normalisation).problem(self.width, self.affine, self.epsilon)
+        if problem is not None:
+            raise InputError(problem)
         if any(not 1 <= layer < self.depth for layer in self.normalised_layers or ()):
             raise InputError(
                 f"normalised layers {self.normalised_layers} do not fit depth {self.depth}: "
@@ -80,13 +82,17 @@ class MLPConfig:
     @property
     def kind(self) -> str:
         """The normalisation without its option: "group" for "group:8"."""
-        return parse(self.normalisation)[0]
+        return parse(self.normalisation).name
 
     def is_normalised(self, layer: int) -> bool:
         """Whether hidden layer ``layer`` (1 to L - 1) is normalised."""
         if self.kind == "none" or not 1 <= layer < self.depth:
             return False
         return self.normalised_layers is None or layer in self.normalised_layers
+
+    def normaliser(self, layer: int) -> Normalisation:
+        """The record of the normalisation of layer ``layer`` (1 to L)."""
+        return parse(self.normalisation if self.is_normalised(layer) else "none")
 
 
 class MLP(nn.Module):
@@ -122,9 +128,9 @@ class MLP(nn.Module):
         linears = [_drawn_linear(fan_in, fan_out, config.bias, generator) for fan_in, fan_out in pairwise(sizes)]
         norms = []
         for layer, linear in enumerate(linears[:-1], start=1):
-            normalisation = config.normalisation if config.is_normalised(layer) else "none"
-            norms.append(build(normalisation, config.width, config.affine, config.epsilon))
-            parametrise(normalisation, linear)
+            normaliser = config.normaliser(layer)
+            norms.append(normaliser.build(config.width, config.affine, config.epsilon))
+            normaliser.parametrise(linear)
         self.linears, self.norms = nn.ModuleList(linears), nn.ModuleList(norms)
         self.to(device=device, dtype=dtype)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from seem.errors import InputError
 from seem.factors import check_one_output
-from seem.features import KernelFeatures
+from seem.features import KernelFeatures, why_no_closed_form
 from seem.gradients import chunks, products
 from seem.isolation import untouched
 from seem.kernel import Blocks, kernel_blocks
@@ -33,14 +33,14 @@ Inputs = Tensor | tuple[Tensor, ...]
 
 
 def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
-    """The outputs of a module with one output a row.
+    """The outputs of a module with one output per row.
 
     Args:
         network: A module of one argument, or of as many as ``x`` has parts.
         x: Inputs, N rows.
 
     Returns:
-        One value a row, shape (N,).
+        One value per row, shape (N,).
 
     Raises:
         InputError: When the module has several outputs.
@@ -52,8 +52,8 @@ def evaluate(network: nn.Module, x: Inputs) -> Float[Tensor, " N"]:
 
 def is_perceptron(network: nn.Module) -> TypeGuard[MLP]:
     """Whether a module is one of `seem.networks`, whose kernel has a closed form."""
-    # A subclass with a forward of its own is another function than its layers.
-    return isinstance(network, MLP) and type(network).forward is MLP.forward
+    # A subclass with a forward of its own is another function than its layers, and so are replaced layers.
+    return isinstance(network, MLP) and type(network).forward is MLP.forward and why_no_closed_form(network) is None
 
 
 def has_closed_form(network: nn.Module) -> TypeGuard[MLP]:
@@ -92,7 +92,7 @@ def gram_blocks(network: nn.Module, x: Tree, x_next: Tree) -> tuple[Float[Tensor
             return features.block(features), following.block(features)
     kernel = read_kernel(network, x, x_next)
     if len(kernel.values) > 1:
-        raise InputError(f"a critic has one output a row, this one gives {len(kernel.values)}: read it by seem.read")
+        raise InputError(f"a critic has one output per row, this one gives {len(kernel.values)}: read it by seem.read")
     return kernel.blocks.gram[0, 0], kernel.blocks.gram_next[0, 0]
 
 
@@ -149,7 +149,7 @@ def read_kernel(
         there = subject.arguments(x_next)
         rows, others = len(leaves(here)[0]), len(leaves(there)[0])
         if rows != others:
-            raise InputError(f"X has {rows} rows and X* {others}: pass one successor a row")
+            raise InputError(f"X has {rows} rows and X* {others}: pass one successor per row")
         with torch.no_grad():
             values_next = subject.values(there)
         blocks = _closed_form(subject, here, there) or kernel_blocks(subject, here, there, len(values))
@@ -175,7 +175,7 @@ def gram_by_jacobians(network: nn.Module, z: Tree, x: Tree, chunk: int = 256) ->
     """A Gram block of any module, by per-sample gradients through ``torch.func``.
 
     Args:
-        network: A module whose rows do not depend on each other, with one output a row.
+        network: A module whose rows do not depend on each other, with one output per row.
         z: Inputs of the rows, shape (rows, inputs), or a tuple of tensors for several arguments.
         x: Inputs of the columns, likewise.
         chunk: Rows whose gradients (chunk × P numbers) are held at a time.

@@ -121,7 +121,7 @@ class ModuleOperator:
     """The same matrix of any module, read from a copy.
 
     Attributes:
-        subject: The copy of a module with one output a row, whose rows do not depend on each other.
+        subject: The copy of a module with one output per row, whose rows do not depend on each other.
         x: X, as the copy takes it.
         x_next: X*, likewise.
         mask: γ(1 - d), shape (M,).
@@ -193,7 +193,7 @@ def operator_of(
     """The operator of any critic, the fastest that it allows.
 
     Args:
-        critic: A module with one output a row, whose rows do not depend on each other.
+        critic: A module with one output per row, whose rows do not depend on each other.
         x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
         x_next: X* = (s', π(s')), likewise.
         discount: γ in [0, 1], of all rows or by row, shape (M,).

@@ -3,13 +3,14 @@
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from seem.analysis import linearity, surge
 from seem.growth import SGDLaw
@@ -32,15 +33,30 @@ def new_figure(width: float | int, height: float | int) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically.
+    """Write a figure as PNG, atomically; titles, labels and legends are taken as they are, without mathematics.
 
     Args:
         figure: The figure.
         path: Where; its folder must exist.
     """
+    for text in _words(figure):
+        text.set_parse_math(False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
     write_atomically(path, content.getvalue())
+
+
+def _words(figure: Figure) -> Iterator[Text]:
+    """Every text that may hold a name of somebody's; ticks are matplotlib's own, and its powers of ten are formulas."""
+    ticks = {
+        id(text)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for text in (*axis.get_ticklabels(which="both"), axis.get_offset_text())
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in ticks:
+            yield text
 
 
 def _depth(record: RunRecord) -> int:
@@ -83,7 +99,7 @@ def plot_forecasts(records: Sequence[RunRecord]) -> Figure:
         records: Plain runs, sorted by depth and seed.
 
     Returns:
-        One panel a run: law, slope, their geometric mean with its interval, and the crash.
+        One panel per run: law, slope, their geometric mean with its interval, and the crash.
     """
     figure, panels = _grid(records)
     for record, axis in zip(records, panels, strict=True):
@@ -121,7 +137,7 @@ def plot_power_lines(records: Sequence[RunRecord]) -> Figure:
         records: Plain runs, sorted by depth and seed; runs that did not crash give an empty panel.
 
     Returns:
-        One panel a run; the legend gives R² of a straight line.
+        One panel per run; the legend gives R² of a straight line.
     """
     figure, panels = _grid(records)
     for record, axis in zip(records, panels, strict=True):
@@ -190,7 +206,7 @@ def plot_error_curves(records: Sequence[tuple[str, RunRecord]]) -> Figure:
         records: Names of data sets, each with one plain run; runs that did not crash are left out.
 
     Returns:
-        One panel a depth, one curve a run, solid for self-excitation and dotted for any other mechanism; errors
+        One panel per depth, one curve per run, solid for self-excitation and dotted for any other mechanism; errors
         beyond twice the run are cut off.
     """
     crashed = [(name, record) for name, record in records if record.outcome["crash_step"] is not None]

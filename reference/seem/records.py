@@ -4,118 +4,53 @@ A run's folder holds ``config.json``, ``readings.jsonl``, ``forecasts.jsonl``, a
 while it runs, and at its end ``trace.safetensors`` and ``outcome.json`` with the SHA-256 of the others.
 """
 
-import hashlib
 import json
-import math
 import os
-import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from seem.errors import InputError
+from seem.files import (
+    canonical_json,
+    digest,
+    make_folder,
+    parse_json,
+    read_bytes,
+    remove_partial,
+    write_atomically,
+)
 
-NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-"""How numbers that JSON lacks are written: as strings. They are results, not errors."""
+__all__ = [
+    "RunRecord",
+    "append_line",
+    "canonical_json",
+    "check_steps",
+    "digest",
+    "make_folder",
+    "parse_json",
+    "read_lines",
+    "read_outcome",
+    "read_run",
+    "read_tensors",
+    "remove_partial",
+    "write_atomically",
+    "write_lines",
+    "write_outcome",
+    "write_tensors",
+]
 
-TEMPORARY = ".partial"
-"""Suffix of files that are not complete yet."""
-
-
-def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, dataclasses as objects, inf and nan as strings.
-
-    Args:
-        value: Anything made of dataclasses, dicts, lists, tuples, strings, numbers, booleans and None.
-
-    Returns:
-        Strict JSON.
-    """
-    return json.dumps(_jsonable(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _jsonable(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
-
-
-def parse_json(text: str) -> Any:
-    """The inverse of `canonical_json` for objects: the strings "inf", "-inf" and "nan" become numbers again.
-
-    Args:
-        text: JSON whose objects were written by `canonical_json`.
-
-    Returns:
-        Dicts, lists, strings, numbers, booleans and None.
-    """
-
-    def restore(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {k: NON_FINITE.get(v, v) if isinstance(v, str) else v for k, v in pairs}
-
-    return json.loads(text, object_pairs_hook=restore)
-
-
-def digest(content: bytes | str) -> str:
-    """SHA-256 of bytes, or of a text's UTF-8, in hexadecimal."""
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file that is either wholly there or not at all: temporary name, fsync, rename.
-
-    Args:
-        path: Where; its folder must exist.
-        content: Bytes, or a text written as UTF-8.
-
-    Raises:
-        InputError: When the folder cannot be written to.
-    """
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
-    except OSError as error:
-        raise InputError(f"cannot write into {path.parent} ({error.strerror}): choose another output folder") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): free some space or choose another folder") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def make_folder(path: Path) -> Path:
-    """Create a folder and its parents.
-
-    Raises:
-        InputError: When that is not permitted or a file stands in the way.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot create the folder {path} ({error.strerror}): choose another output folder") from error
-    return path
-
-
-def remove_partial(folder: Path) -> None:
-    """Delete what a kill in the middle of `write_atomically` left in a folder."""
-    for path in folder.glob(f".*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
+TAIL_BYTES = 1 << 16
+"""How much of a file's end is read first to find its last line."""
+RECORD_FORMAT = 1
+"""Part of every run's key. Raised whenever what a finished run means changes: what is trained, read or written under
+one configuration; then finished runs are made again. A release alone leaves it."""
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -123,18 +58,72 @@ def append_line(path: Path, value: Any) -> None:
 
     Args:
         path: The file; created when missing.
-        value: What `canonical_json` takes.
+        value: What `canonical_json` takes; where it has a step, that is later than the last line's.
 
     Raises:
-        InputError: When the file cannot be written.
+        InputError: When the file cannot be written, ends in the middle of a line, or already has this step.
     """
+    text = canonical_json(value)
     try:
-        with path.open("ab") as file:
-            file.write(canonical_json(value).encode() + b"\n")
+        with path.open("a+b") as file:
+            _check_rise(path, _last_line(file), text)
+            file.write(text.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): free some space or choose another folder") from error
+
+
+def _last_line(file: BinaryIO) -> bytes:
+    """What follows the last line end but one; it ends itself in a line end unless it is torn."""
+    end, size, tail = file.seek(0, os.SEEK_END), TAIL_BYTES, b""
+    while True:
+        start = max(0, end - size)
+        file.seek(start)
+        tail = file.read(end - start)
+        before = tail[:-1].rfind(b"\n")
+        if before >= 0 or start == 0:
+            return tail[before + 1 :]
+        size *= 4
+
+
+def _check_rise(path: Path, last: bytes, text: str) -> None:
+    if not last:
+        return
+    try:
+        before, after = _step_of(last.decode()), _step_of(text)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
+    if not last.endswith(b"\n"):
+        raise InputError(f"{path} ends in the middle of a line: delete its run folder and run again")
+    if before is not None and after is not None and not after > before:
+        raise InputError(
+            f"{path} already reaches step {before} and cannot go on with step {after}: "
+            "let one process at a time write its run folder, delete it and run again"
+        )
+
+
+def _step_of(line: str) -> int | float | None:
+    value = parse_json(line)
+    step = value.get("step") if isinstance(value, dict) else None
+    return step if isinstance(step, int | float) else None
+
+
+def check_steps(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Refuse lines whose steps do not rise, as two processes that write one file leave them.
+
+    Args:
+        path: The file they are from.
+        lines: Its objects.
+
+    Raises:
+        InputError: Naming the first step that is not later than the one before.
+    """
+    for before, line in pairwise(lines):
+        if "step" in line and "step" in before and not line["step"] > before["step"]:
+            raise InputError(
+                f"{path} goes from step {before['step']} to {line['step']}: delete its run folder and run again"
+            )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -152,7 +141,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        *lines, _torn = path.read_text().split("\n")
+        *lines, _torn = read_bytes(path).decode().split("\n")
         return [parse_json(line) for line in lines]
     except ValueError as error:  # not JSON, or not even UTF-8
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
@@ -184,13 +173,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: When the file is missing, truncated or not safetensors.
     """
+    content = read_bytes(path)
     try:
-        content = path.read_bytes()
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         return tensors, parse_json(header["__metadata__"]["metadata"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): delete its run folder and run again") from error
 
 
@@ -202,7 +191,7 @@ def write_outcome(folder: Path, outcome: dict[str, Any], files: Iterable[str]) -
         outcome: A JSON object.
         files: Names of files in the folder.
     """
-    hashes = {name: digest((folder / name).read_bytes()) for name in sorted(files)}
+    hashes = {name: digest(read_bytes(folder / name)) for name in sorted(files)}
     content = {**outcome, "sha256": hashes}
     sealed = {**content, "seal": digest(canonical_json(content))}
     write_atomically(folder / "outcome.json", canonical_json(sealed) + "\n")
@@ -218,12 +207,17 @@ def read_outcome(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        outcome = parse_json(path.read_text())
-        seal = outcome.pop("seal")
+        text = read_bytes(path).decode()
+        sealed = parse_json(text)
+        outcome = {name: value for name, value in sealed.items() if name != "seal"}
         expected = outcome["sha256"].items()
-        changed = [n for n, sha in expected if not (folder / n).is_file() or digest((folder / n).read_bytes()) != sha]
-        changed += [path.name] if digest(canonical_json(outcome)) != seal else []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        changed = [n for n, sha in expected if not (folder / n).is_file() or digest(read_bytes(folder / n)) != sha]
+        # The seal is of the canonical text, so any other spelling of the same values is a change too.
+        canonical = text == canonical_json(sealed) + "\n" and digest(canonical_json(outcome)) == sealed["seal"]
+        changed += [] if canonical else [path.name]
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): delete its run folder and run again") from error
     if changed:
         raise InputError(f"{', '.join(changed)} in {folder} changed after the run: delete the folder and run again")
@@ -277,4 +271,6 @@ def read_run(folder: Path) -> RunRecord:
     tensors, metadata = read_tensors(folder / "trace.safetensors")
     trace = dict(zip(metadata["columns"], tensors["trace"].T, strict=True))
     lines = {name: read_lines(folder / f"{name}.jsonl") for name in ("readings", "forecasts")}
+    for name, found in lines.items():
+        check_steps(folder / f"{name}.jsonl", found)
     return RunRecord(outcome, lines["readings"], lines["forecasts"], trace)

@@ -79,7 +79,7 @@ class CriticReading:
 
     @property
     def rate(self) -> float | None:
-        """ηλ, the growth a step in the leading mode."""
+        """ηλ, the growth per step in the leading mode."""
         return None if self.step_size is None else self.step_size * self.leading
 
 
@@ -94,7 +94,7 @@ def seem_matrix(
     Args:
         gram: G(X, X), shape (M, M).
         gram_next: G(X*, X) with rows X*, shape (M, M).
-        discount: γ in [0, 1], one number or one a row, shape (M,).
+        discount: γ in [0, 1], one number or one per row, shape (M,).
         terminals: d, shape (M,): 1 on true terminals, which have no successor.
 
     Returns:
@@ -181,12 +181,12 @@ def take_reading(
     """Read one critic, in the raw form (X, X*, u) and under plain gradient descent; `seem.read` takes any other.
 
     Args:
-        critic: A module with one output a row; it is copied, never touched.
+        critic: A module with one output per row; it is copied, never touched.
         x: X = (s, a), shape (M, inputs), or a tuple of tensors for a module of several arguments.
         x_next: X* = (s', π(s')), likewise.
         td_error: u = f(X) - target, shape (M,) or (M, 1).
         terminals: d, shape (M,) or (M, 1).
-        discount: γ in [0, 1], one number or one a row.
+        discount: γ in [0, 1], one number or one per row.
         lr: Learning rate of the mean-squared loss over the rows; η = 2·lr/M.
         step: Critic steps taken so far.
         index: Which critic it is.

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from seem.errors import InputError
 from seem.factors import DiagonalFactors, Factors, OuterFactors
-from seem.features import KernelFeatures
+from seem.features import KernelFeatures, why_no_closed_form
 from seem.networks import ACTIVATIONS, MLP
+from seem.normalisation import RECORDS
+from seem.normalisation.base import Normalisation, StackedNorm
 
 aten = torch.ops.aten
 DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -40,8 +42,8 @@ class Layer:
     Attributes:
         weight: Shape (K, fan_out, fan_in).
         bias: Shape (K, 1, fan_out).
-        gain: LayerNorm's gain, shape (K, 1, fan_out).
-        shift: LayerNorm's shift, shape (K, 1, fan_out).
+        gain: The normalisation's gain, shape (K, 1, fan_out).
+        shift: The normalisation's shift, shape (K, 1, fan_out).
     """
 
     weight: Float[Tensor, "K fan_out fan_in"]
@@ -68,21 +70,23 @@ class Trace:
         inputs: The layer's input, shape (K, N, fan_in).
         before: Input of the activation; the output itself at the last layer.
         after: Output of the activation.
-        normal: LayerNorm's input, normalised output, mean and inverse deviation; None without LayerNorm.
+        normalised: What the layer's gain multiplies; W h + b where the layer is not normalised.
+        kept: What the normalisation's backward pass needs.
     """
 
     inputs: Tensor
     before: Tensor
     after: Tensor
-    normal: tuple[Tensor, Tensor, Tensor, Tensor] | None
+    normalised: Tensor
+    kept: tuple[Tensor, ...]
 
 
 class StackedMLP:
     """K perceptrons of one shape.
 
     Args:
-        networks: Perceptrons of the same configuration and sizes, with LayerNorm or without normalisation;
-            their parameters are copied.
+        networks: Perceptrons of the same configuration and sizes, with a normalisation that has a `StackedNorm` or
+            none; their parameters are copied.
 
     Raises:
         InputError: When the networks differ in shape or are normalised in another way.
@@ -93,11 +97,10 @@ class StackedMLP:
         self.config, self.count = first.config, len(networks)
         linears = _linears(first)
         self.sizes = [linear.in_features for linear in linears] + [linears[-1].out_features]
-        if first.config.normalisation not in ("none", "layer"):
-            raise InputError(
-                f"stacked networks have LayerNorm or no normalisation, not {first.config.normalisation!r}: "
-                "train this one by itself"
-            )
+        self.norms = [_stacked(first.config.normaliser(number)) for number in range(1, first.config.depth + 1)]
+        unknown = next(filter(None, map(why_no_closed_form, networks)), None)
+        if unknown is not None:
+            raise InputError(f"stacked networks are as their configuration builds them, but {unknown}")
         if any(n.config != first.config or _linears(n)[0].in_features != self.sizes[0] for n in networks):
             raise InputError("stacked networks have one shape: stack networks of the same configuration")
         self.activation, self.derivative = ACTIVATIONS[self.config.activation], DERIVATIVES[self.config.activation]
@@ -160,21 +163,18 @@ class StackedMLP:
             every: Evaluate only each ``every``-th network, from the first on.
 
         Returns:
-            Outputs, shape (K / every, N, outputs), and one trace a layer.
+            Outputs, shape (K / every, N, outputs), and one trace per layer.
         """
         traces: list[Trace] = []
         for number, layer in enumerate(self._members(every), start=1):
             weight = layer.transposed
             before = torch.bmm(x, weight) if layer.bias is None else torch.baddbmm(layer.bias, x, weight)
-            normal = None
-            if self.config.is_normalised(number):
-                raw = before
-                before, mean, deviation = aten.native_layer_norm(raw, raw.shape[-1:], None, None, self.config.epsilon)
-                normal = (raw, before, mean, deviation)
-                if layer.gain is not None and layer.shift is not None:
-                    before = torch.addcmul(layer.shift, before, layer.gain)
+            normalised, kept = self.norms[number - 1].forward(before, self.config.epsilon)
+            before = normalised
+            if layer.gain is not None and layer.shift is not None:
+                before = torch.addcmul(layer.shift, normalised, layer.gain)
             after = before if number == self.config.depth else self.activation(before)
-            traces.append(Trace(x, before, after, normal))
+            traces.append(Trace(x, before, after, normalised, kept))
             x = after
         return x, traces
 
@@ -204,8 +204,8 @@ class StackedMLP:
             trace = traces[number - 1]
             if gradient is not None:
                 out = gradient[number - 1]
-                if trace.normal is not None and out.gain is not None and out.shift is not None:
-                    torch.sum(affine * trace.normal[1], 1, keepdim=True, out=out.gain)
+                if out.gain is not None and out.shift is not None:
+                    torch.sum(affine * trace.normalised, 1, keepdim=True, out=out.gain)
                     torch.sum(affine, 1, keepdim=True, out=out.shift)
                 torch.bmm(raw.mT, trace.inputs, out=out.weight)
                 if out.bias is not None:
@@ -225,12 +225,14 @@ class StackedMLP:
         """
         outputs, traces = self.forward(x)
         if outputs.shape[-1] != 1:
-            raise InputError(f"a critic has one output a row, these give {outputs.shape[-1]}: pass one-output networks")
+            raise InputError(
+                f"a critic has one output per row, these give {outputs.shape[-1]}: pass one-output networks"
+            )
         factors: list[Factors] = []
         for number, affine, raw in self._deltas(torch.ones_like(outputs), traces):
             trace = traces[number - 1]
-            if trace.normal is not None and self.config.affine:
-                factors.append(DiagonalFactors(trace.normal[1], affine, shift=True))
+            if self.layers[number - 1].gain is not None:
+                factors.append(DiagonalFactors(trace.normalised, affine, shift=True))
             factors.append(OuterFactors(trace.inputs, raw, bias=self.config.bias))
         return KernelFeatures.from_factors(factors)
 
@@ -246,17 +248,17 @@ class StackedMLP:
         for number in range(self.config.depth, 0, -1):
             layer, trace = layers[number - 1], traces[number - 1]
             affine = delta if number == self.config.depth else self.derivative(delta, trace.before, trace.after)
-            raw = affine
-            if trace.normal is not None:
-                before, _, mean, deviation = trace.normal
-                raw = affine if layer.gain is None else affine * layer.gain
-                wanted = [True, False, False]
-                raw = aten.native_layer_norm_backward(
-                    raw, before, before.shape[-1:], mean, deviation, None, None, wanted
-                )[0]
+            raw = self.norms[number - 1].backward(affine if layer.gain is None else affine * layer.gain, trace.kept)
             yield number, affine, raw
             if number > 1:
                 delta = torch.bmm(raw, layer.weight)
+
+
+def _stacked(normaliser: Normalisation) -> StackedNorm:
+    if normaliser.stacked is None:
+        able = " or ".join(kind.title for kind in RECORDS.values() if kind.stacked is not None)
+        raise InputError(f"stacked networks have {able}, not {normaliser.title}: train this one by itself")
+    return normaliser.stacked
 
 
 def _linears(network: MLP) -> list[nn.Linear]:

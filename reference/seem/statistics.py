@@ -40,7 +40,7 @@ def bootstrap_interval(
     """Bias-corrected and accelerated (BCa) bootstrap interval of a statistic over seeds.
 
     Args:
-        values: One finite number a seed, shape (n,), at least two.
+        values: One finite number per seed, shape (n,), at least two.
         generator: Draws the resamples.
         statistic: Takes an array and ``axis``, such as `numpy.mean` or `numpy.median`.
         confidence: Level, above 0 and below 1.

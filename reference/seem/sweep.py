@@ -188,7 +188,7 @@ def show_progress(finished: Iterable[tuple[T, R]], total: int, console: Console)
     Yields:
         The same pairs.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("training", total=total)
         for task, value in finished:

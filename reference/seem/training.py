@@ -2,40 +2,40 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seem.agents import Agent, AgentConfig
 from seem.agents.common import evaluating, load_state, state_of
-from seem.agents.sac import SAC, SACConfig
-from seem.agents.td3 import TD3, TD3Config
-from seem.config import RunConfig, open_device, run_key, versions
+from seem.checkpoints import NAME as CHECKPOINT
+from seem.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from seem.checks import open_device
+from seem.config import RunConfig, run_key, versions
 from seem.datasets import Dataset
 from seem.errors import InputError
-from seem.forecast import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
+from seem.files import canonical_json, make_folder, read_bytes, remove, write_atomically
+from seem.forecasting import Forecast, forecast, mechanism, refuse, steps_to_doubling, steps_to_overshoot
+from seem.locks import LOCK, FolderInUseError, lock_folder
 from seem.records import (
     append_line,
-    canonical_json,
-    make_folder,
     read_lines,
     read_outcome,
-    read_tensors,
-    remove_partial,
-    write_atomically,
-    write_lines,
     write_outcome,
     write_tensors,
 )
 from seem.spectrum import CriticReading, take_reading
 from seem.transitions import Transitions
 
-Agent = TD3 | SAC
 TRACE_COLUMNS = ("mean_abs_q", "max_abs_q", "td_norm", "parameter_norm")
 FLUSH_STEPS = 16
 """Steps between two looks at the device for non-finite values; the crash step itself is exact."""
 ANOTHER_RUN = "{} holds another run: choose another output folder or delete this one"
+LOCK_SECONDS = 10.0
+"""Processes of a killed sweep end within this time, and so does a job that is queued again elsewhere."""
 SATURATED = 0.95
 """A policy action counts as in a corner of the box when its size exceeds this."""
 
@@ -48,11 +48,12 @@ def train(
     device: str = "cpu",
     checkpoint_seconds: float = 5.0,
     on_step: Callable[[int], None] | None = None,
+    lock_seconds: float = LOCK_SECONDS,
 ) -> dict[str, Any]:
     """Run one training to its crash or its budget, or go on with one that was killed.
 
     Every forecast is on the disk before the training goes past the step it was made at. A finished run is
-    read back instead of repeated.
+    read back instead of repeated. One process at a time trains in a folder.
 
     Args:
         config: What to run.
@@ -61,25 +62,37 @@ def train(
         device: A torch device.
         checkpoint_seconds: Least time between two checkpoints.
         on_step: Called with the number of steps taken after every block of steps.
+        lock_seconds: How long to wait for another process that trains in the folder.
 
     Returns:
         The outcome: crash_step (None when censored), steps, mechanism, and what was run on what.
 
     Raises:
-        InputError: When the folder cannot be written, holds another run, or its files were changed.
+        InputError: When the folder cannot be written, is in use, holds another run, or its files were changed.
     """
     finished = read_outcome(folder)
     key = run_key(config, dataset, device)
     if finished is None:
         opened = open_device(device)
-        Run(config, dataset, make_folder(folder), opened, key).go(checkpoint_seconds, on_step)
-        finished = read_outcome(folder)
+        with lock_folder(make_folder(folder), wait=lock_seconds):
+            if read_outcome(folder) is None:  # else another process has finished it in the meantime
+                Run(config, dataset, folder, opened, key).go(checkpoint_seconds, on_step)
+            finished = read_outcome(folder)
     if finished is None or finished["key"] != key:
         raise InputError(ANOTHER_RUN.format(folder))
+    _tidy(folder)
     return finished
 
 
-def why_no_law(agent: TD3Config | SACConfig) -> str | None:
+def _tidy(folder: Path) -> None:
+    """Remove what a kill after the outcome was written has left behind."""
+    if not any((folder / name).exists() for name in (CHECKPOINT, LOCK)):
+        return
+    with suppress(FolderInUseError), lock_folder(folder):  # whoever holds it removes it
+        remove(folder / CHECKPOINT)
+
+
+def why_no_law(agent: AgentConfig) -> str | None:
     """Why readings do not forecast the crash of an agent's critics, or None where they do.
 
     Args:
@@ -101,7 +114,7 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticR
         step: Critic steps taken so far.
 
     Returns:
-        One reading a critic, None where its kernel has overflowed, and the target policy's actions π(s') without
+        One reading per critic, None where its kernel has overflowed, and the target policy's actions π(s') without
         noise, shape (M, action_dim).
     """
     with evaluating(agent):
@@ -138,9 +151,8 @@ class Run:
         self.transitions = transitions.to(device=device, dtype=dtype)
         self.rows = self.transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
         self.batches = torch.Generator().manual_seed(config.seed)
-        make = TD3 if isinstance(config.agent, TD3Config) else SAC
         sizes = (transitions.observation_dim, transitions.action_dim)
-        self.agent: Agent = make(config.agent, *sizes, seed=config.seed, dtype=dtype, device=device)  # type: ignore[arg-type]
+        self.agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype, device=device)
         self.step, self.next_reading, self.seconds = 0, 0, 0.0
         self.trace = torch.empty(0, len(TRACE_COLUMNS), dtype=torch.float64)
         self.previous_actions: Tensor | None = None
@@ -229,30 +241,26 @@ class Run:
         tensors, counters = state_of(self.agent)
         tensors |= {"trace": self.trace, "batches": self.batches.get_state()}
         tensors |= {} if self.previous_actions is None else {"actions": self.previous_actions}
-        own = {"step": self.step, "next_reading": self.next_reading, "seconds": self.seconds}
-        write_tensors(self.folder / "checkpoint.safetensors", tensors, {"run": own, "agent": counters})
+        state = {"next_reading": self.next_reading, "seconds": self.seconds, "agent": counters}
+        write_checkpoint(self.folder, Checkpoint(self.key, versions(), self.step, tensors, state))
 
     def _resume(self) -> None:
         """Take up the last checkpoint; lines written after it are dropped and will be made again, bit for bit."""
-        remove_partial(self.folder)
-        begun = self.folder / "config.json"
-        if begun.exists() and read_lines(begun)[0]["key"] != self.key:
+        begun, description = self.folder / "config.json", canonical_json(self.description) + "\n"
+        if begun.exists() and read_bytes(begun) != description.encode():
             raise InputError(ANOTHER_RUN.format(self.folder))
-        if not (self.folder / "checkpoint.safetensors").exists():
+        saved = read_checkpoint(self.folder, self.key, versions())
+        if saved is None:
             for name in ("readings.jsonl", "forecasts.jsonl"):
-                (self.folder / name).unlink(missing_ok=True)
-            write_atomically(begun, canonical_json(self.description) + "\n")
+                remove(self.folder / name)
+            write_atomically(begun, description)
             return
-        tensors, saved = read_tensors(self.folder / "checkpoint.safetensors")
-        self.step, self.next_reading = saved["run"]["step"], saved["run"]["next_reading"]
-        self.seconds = saved["run"]["seconds"]
+        self.step, self.next_reading = saved.step, saved.state["next_reading"]
+        self.seconds, tensors = saved.state["seconds"], dict(saved.tensors)
         device = self.transitions.rewards.device
         self.trace, self.previous_actions = tensors.pop("trace"), tensors.pop("actions").to(device)
         self.batches.set_state(tensors.pop("batches"))
-        load_state(self.agent, tensors, saved["agent"])
-        for name in ("readings.jsonl", "forecasts.jsonl"):
-            kept = [line for line in read_lines(self.folder / name) if line["step"] <= self.step]
-            write_lines(self.folder / name, kept)
+        load_state(self.agent, tensors, saved.state["agent"])
         for line in read_lines(self.folder / "readings.jsonl"):
             for history, reading in zip(self.readings, line["critics"], strict=True):
                 history.extend([] if reading is None else [CriticReading(**reading)])
@@ -274,7 +282,7 @@ class Run:
         write_tensors(self.folder / "trace.safetensors", {"trace": end}, {"columns": TRACE_COLUMNS})
         files = ("config.json", "readings.jsonl", "forecasts.jsonl", "trace.safetensors")
         write_outcome(self.folder, outcome, files)
-        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        remove(self.folder / CHECKPOINT)
 
     def _active_parameters(self) -> int:
         """Parameters of the first critic whose last gradient is not zero; what Adam's √P counts."""

@@ -1,4 +1,4 @@
-"""Shape checks on the whole package, one torch thread a worker, and a server to download from."""
+"""Shape checks on the whole package, one torch thread per worker, and a server to download from."""
 
 import threading
 

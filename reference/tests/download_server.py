@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from seem.datasets import Entry, download
+from seem.datasets.transfer import SIGNATURE
 from seem.errors import InputError
 
-BODY = np.random.default_rng(0).bytes(600_000)
+BODY = SIGNATURE + np.random.default_rng(0).bytes(600_000 - len(SIGNATURE))
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
@@ -26,6 +27,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.mode = "whole"
         self.cut = 300_000
         self.body = BODY
+        self.headers: dict[str, str] = {}
+        self.redirect = ""
+        self.pause = 0.0
         self.requests: list[str | None] = []
 
     def handle_error(self, *_):
@@ -51,6 +55,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.mode in ("404", "503"):
             self.send_error(int(server.mode))
             return
+        if server.redirect:
+            self.send_response(302)
+            self.send_header("Location", server.redirect)
+            self.end_headers()
+            return
+        if server.mode == "slow headers":
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Filling: " + b"x" * 10**6)
+            return
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.mode != "no range" else 0
         if start >= len(server.body):
             self.send_error(416)
@@ -59,11 +71,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         first = 7 if start and server.mode == "wrong range" else start
         if start:
             self.send_header("Content-Range", f"bytes {first}-{len(server.body) - 1}/{len(server.body)}")
-        if server.mode != "no length":
+        for name, value in server.headers.items():
+            self.send_header(name, value)
+        if server.mode != "no length" and "Content-Length" not in server.headers:
             extra = 1000 if server.mode == "lying length" else 0
             self.send_header("Content-Length", str(len(server.body) - first + extra))
         self.end_headers()
         end = server.cut if server.mode in ("cut", "reset", "stall") else len(server.body)
+        if server.pause:
+            self.drip(server.body[first:end])
+            return
         self.wfile.write(server.body[first:end])
         if server.mode == "stall":
             time.sleep(30)
@@ -72,6 +89,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.4)
             self.connection.close()
+
+    def drip(self, content: bytes) -> None:
+        """Send a byte at a time, until the client hangs up."""
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(self.server.pause)
 
 
 def names(folder: Path) -> set[str]:

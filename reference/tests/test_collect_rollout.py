@@ -8,7 +8,7 @@ import torch
 from reference.tests.collect_cases import SMALL, TINY
 from seem.agents.sac import SAC
 from seem.datasets import collect as module
-from seem.datasets.collect import TASKS, train
+from seem.datasets.collect import ENVIRONMENTS, train
 from seem.datasets.rollout import Rows, Step, rollout
 
 
@@ -78,7 +78,7 @@ def test_drawn_episodes_are_whole_and_different():
 
 def test_training_stops_at_the_level_or_at_the_budget(monkeypatch, tmp_path):
     seeds = dict.fromkeys(("agent", "training_env", "training_noise", "batches", "evaluation"), 0)
-    monkeypatch.setitem(TASKS, "hopper", TASKS["hopper"]._replace(expert_return=-1.0))
+    monkeypatch.setitem(ENVIRONMENTS, "hopper", ENVIRONMENTS["hopper"]._replace(expert_return=-1.0))
     reports = []
     medium = train(replace(TINY, budget=300), seeds, lambda step, text: reports.append((step, text)))
     assert 150 <= medium.replay.size < 300, "an evaluation follows the first interval after the start"

@@ -142,6 +142,20 @@ def test_a_path_is_read_where_it_is(places, as_string):
     refused("absent.hdf5 does not exist", "hopper", str(places / "absent.hdf5"))
 
 
+def test_an_unpinned_file_says_so_whenever_it_is_used(places, monkeypatch):
+    path = write(places / "cache" / "hopper_expert-v2.hdf5")
+    for _ in range(2):
+        assert "; unpinned: only known to be what was first" in describe(
+            "hopper", resolve("hopper", "hopper-expert-v2")
+        )
+    pin(monkeypatch, "hopper-expert-v2", path)
+    assert "unpinned" not in describe("hopper", resolve("hopper", "hopper-expert-v2"))
+
+
+def test_another_environment_is_refused_before_it_is_downloaded(places):
+    refused("antmaze-umaze-v2 is no data set of hopper: pass one of hopper", "hopper", "antmaze-umaze-v2")
+
+
 def test_windows_are_found_by_name_beside_and_one_folder_down(places, monkeypatch):
     refused("name the folder that holds it with --data-dir or SEEM_D4RL_DIR", "hopper", "hopper-expert-v0")
     path = write(places / "data" / "d4rl-v0-windows" / "hopper-expert-v0_399x20.hdf5")

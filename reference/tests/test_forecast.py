@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seem.errors import InputError
-from seem.forecast import forecast, mechanism, refuse
+from seem.forecasting import forecast, mechanism, refuse
 from seem.growth import SGDLaw
 from seem.spectrum import CriticReading
 

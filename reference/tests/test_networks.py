@@ -75,7 +75,7 @@ def test_every_activation_has_a_formula_here():
 def test_forward_equals_the_formula_in_python_floats(config):
     network, x = drawn(config, outputs=2), inputs()
     expected = torch.tensor([slow_row(network, row) for row in x.tolist()], dtype=torch.float64)
-    # 1e-13: some twenty float64 operations a layer on numbers of size 1 to 10.
+    # 1e-13: some twenty float64 operations per layer on numbers of size 1 to 10.
     torch.testing.assert_close(network(x), expected, rtol=1e-13, atol=1e-13)
 
 

@@ -8,7 +8,8 @@ import torch
 
 from seem.errors import InputError
 from seem.networks import MLP, MLPConfig, parameter_list
-from seem.normalisation import NORMALISATIONS, LayerScale, parse
+from seem.normalisation import NORMALISATIONS, RECORDS, LayerScale, parse
+from seem.normalisation.units import ScaledUnits
 from seem.records import canonical_json
 
 WIDTH, EPSILON = 6, 0.5
@@ -36,8 +37,14 @@ def standardise(z: list[float]) -> list[float]:
     return [(entry - mean(z)) / spread for entry in z]
 
 
+def by_record(text: str, norm: torch.nn.Module, z: torch.Tensor) -> torch.Tensor:
+    """Rows before their gain and shift, by the formula that the kind's record writes out."""
+    kind = parse(text)
+    return (z - kind.centre(norm, z)) / kind.divisor(norm, z)
+
+
 def slow_module(kind: str, norm: torch.nn.Module, z: list[float]) -> list[float]:
-    """One row before its gain and shift."""
+    """One row before its gain and shift; a kind without a formula here has its record's."""
     if kind == "layer":
         return standardise(z)
     if kind == "rms":
@@ -48,7 +55,7 @@ def slow_module(kind: str, norm: torch.nn.Module, z: list[float]) -> list[float]
     if kind == "batch":
         statistics = zip(z, norm.running_mean.tolist(), norm.running_var.tolist(), strict=True)
         return [(entry - centre) / math.sqrt(variance + EPSILON) for entry, centre, variance in statistics]
-    return z
+    return by_record(kind, norm, torch.tensor([z], dtype=torch.float64))[0].tolist()
 
 
 def slow_weights(kind: str, linear: torch.nn.Module) -> list[list[float]]:
@@ -102,23 +109,54 @@ def test_forward_equals_the_formula_in_python_floats(options):
         if tensor.is_floating_point():  # all but BatchNorm's count of batches; variances stay positive
             tensor += 0.5 * torch.rand(tensor.shape, generator=generator(2), dtype=torch.float64)
     expected = [slow_row(network, row) for row in inputs().tolist()]
-    # 1e-13: some twenty float64 operations a layer on numbers of size 1 to 10.
+    # 1e-13: some twenty float64 operations per layer on numbers of size 1 to 10.
     torch.testing.assert_close(network(inputs())[:, 0].tolist(), expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", NORMALISATIONS)
+def test_a_record_says_what_its_kind_is(kind):
+    text = RECORDS[kind]().choices(WIDTH)[-1]
+    record, network = parse(text), built(normalisation=text).requires_grad_(False)
+    for tensor in (*network.norms.parameters(), *network.norms.buffers()):
+        if tensor.is_floating_point():
+            tensor += 0.5 * torch.rand(tensor.shape, generator=generator(2), dtype=torch.float64)
+    norm, z = network.norms[0], 3 * torch.randn(7, WIDTH, generator=generator(3), dtype=torch.float64)
+    rows = record.standardised(norm, z)
+    # 1e-14: a handful of roundings of numbers of size 1.
+    torch.testing.assert_close(rows, by_record(text, norm, z), rtol=1e-14, atol=1e-14)
+    shift = 0.0 if getattr(norm, "bias", None) is None else norm.bias
+    torch.testing.assert_close(norm(z), getattr(norm, "weight", 1.0) * rows + shift)
+    parameters = {name.split(".")[-1] for layer in network.norms for name, _ in layer.named_parameters()}
+    parametrised = any("parametrizations" in name for name, _ in network.named_parameters())
+    assert (record.gain != "never") == ("weight" in parameters or kind == "weight")
+    assert (record.parametrisation is not None) == parametrised
+    if record.by_row:
+        assert rows.norm(dim=1).max() <= WIDTH**0.5
+        # Each row by itself, and so the same beside others.
+        torch.testing.assert_close(record.standardised(norm, z[:1]), rows[:1])
+    if record.centred:
+        torch.testing.assert_close(rows.sum(1), torch.zeros(7, dtype=torch.float64), rtol=0, atol=1e-14)
+    if record.gain == "optional":
+        bare = built(normalisation=text, affine=False)
+        assert not list(bare.norms.parameters())
+    assert all(parse(choice).problem(WIDTH, True, EPSILON) is None for choice in record.choices(WIDTH))
+
+
+@pytest.mark.parametrize("kind", NORMALISATIONS)
 def test_only_chosen_layers_are_normalised(kind):
-    text = "group:2" if kind == "group" else kind
+    text = RECORDS[kind]().choices(WIDTH)[-1]
     network = built(depth=4, normalisation=text, normalised_layers=(2,))
     plain = built(depth=4)
     names, bare = set(network.state_dict()), set(plain.state_dict())
     assert {name for name in names ^ bare if not name.startswith(("linears.1.", "norms.1."))} == set()
-    assert (names == bare) == (kind == "none")
+    modules = [type(norm) for norm in network.norms]
+    assert modules[0] is modules[2] is torch.nn.Identity
+    assert (names == bare and modules[1] is torch.nn.Identity) == (kind == "none")
 
 
 @pytest.mark.parametrize("kind", NORMALISATIONS)
 def test_weights_come_from_the_generator_alone(kind):
-    text = "group:2" if kind == "group" else kind
+    text = RECORDS[kind]().choices(WIDTH)[-1]
     torch.manual_seed(0)
     state = torch.get_rng_state()
     network, again, narrow = (
@@ -152,7 +190,7 @@ def test_layer_scale_starts_at_its_option_and_has_one_gain_a_unit():
         built(normalisation="scale:0.25").norms[1].weight, torch.full((WIDTH,), 0.25, dtype=torch.float64)
     )
     plain, scaled = built(), built(normalisation="scale")
-    assert isinstance(scaled.norms[0], LayerScale)
+    assert isinstance(scaled.norms[0], ScaledUnits)
     assert torch.equal(scaled(inputs()), plain(inputs()))
     assert len(parameter_list(scaled)) == len(parameter_list(plain)) + 2
 
@@ -179,7 +217,7 @@ def test_canonical_json_of_a_shape_is_as_recorded():
 def test_kinds_and_options():
     assert MLPConfig(normalisation="group").kind == "group"
     assert MLP(3, 1, MLPConfig(normalisation="group"), generator=generator()).norms[0].num_groups == 32
-    assert parse("scale:-2") == ("scale", -2)
+    assert parse("scale:-2") == LayerScale(-2.0)
 
 
 @pytest.mark.parametrize(

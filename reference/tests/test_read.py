@@ -11,7 +11,7 @@ from torch import nn
 
 from reference.tests.critic_kinds import Ensemble, Kind, TwoArguments, build, frozen, oracle
 from seem.dynamics import Training
-from seem.forecast import forecast
+from seem.forecasting import forecast
 from seem.heading import alignment
 from seem.reading import read
 from seem.spectrum import seem_matrix, take_reading, twin_seem_matrix

@@ -188,6 +188,16 @@ def test_a_damaged_outcome_is_bad_input(tmp_path, damage):
         read_outcome(tmp_path)
 
 
+def test_lines_of_two_processes_in_one_record_are_refused(tmp_path):
+    names = ("trace.safetensors", "config.json", "readings.jsonl", "forecasts.jsonl")
+    for name in ("readings.jsonl", "forecasts.jsonl"):
+        finished(tmp_path)
+        write_lines(tmp_path / name, [{"step": step} for step in (0, 0, 4, 4, 8)])
+        write_outcome(tmp_path, {"crash_step": 2, "key": "k"}, names)
+        with pytest.raises(InputError, match=rf"{name} goes from step 0 to 0: delete its run folder"):
+            read_run(tmp_path)
+
+
 def test_an_unfinished_run_has_no_outcome(tmp_path):
     assert read_outcome(tmp_path) is None
     assert read_outcome(tmp_path / "missing") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seem.errors import InputError
-from seem.records import append_line, make_folder, remove_partial, write_atomically
+from seem.records import TAIL_BYTES, append_line, make_folder, read_lines, remove_partial, write_atomically
 
 
 class Faults:
@@ -138,3 +138,36 @@ def test_an_append_is_on_the_disk_when_it_returns(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", note)
     append_line(tmp_path / "lines.jsonl", {"a": 1})
     assert seen == [b'{"a":1}\n']
+
+
+@pytest.mark.parametrize("later", [3, 2, -1, 2.5])
+def test_steps_that_do_not_rise_are_refused(later, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for step in (0, 3):
+        append_line(path, {"step": step, "text": "x" * 10})
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"already reaches step 3 and cannot go on with step {later}: "):
+        append_line(path, {"step": later})
+    assert path.read_bytes() == before
+    append_line(path, {"step": 4})
+    append_line(path, {"no": "step"})
+    append_line(path, {"step": 4})
+    assert len(read_lines(path)) == 5
+
+
+@pytest.mark.parametrize("length", [1, TAIL_BYTES - 12, TAIL_BYTES, 5 * TAIL_BYTES])
+def test_the_last_step_is_found_behind_a_line_of_any_length(length, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for step in (7, 8):
+        append_line(path, {"step": step, "text": "x" * length})
+    with pytest.raises(InputError, match="already reaches step 8"):
+        append_line(path, {"step": 8})
+
+
+@pytest.mark.parametrize("torn", [b'{"step":1', b'{"step":1}', b"\xff\n", b"{\n"])
+def test_nothing_is_appended_to_a_damaged_line(torn, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"step":0}\n' + torn)
+    with pytest.raises(InputError, match="delete its run folder and run again"):
+        append_line(path, {"step": 5})
+    assert path.read_bytes() == b'{"step":0}\n' + torn

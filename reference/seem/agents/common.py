@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from seem.agents.protocol import Agent
 from seem.errors import InputError
 
 
@@ -81,12 +82,12 @@ def critic_values(critics: Iterable[nn.Module], observations: Tensor, actions: T
     """Values f_i(s, a) of several critics.
 
     Args:
-        critics: Modules of one argument, the rows (s, a), with one output a row.
+        critics: Modules of one argument, the rows (s, a), with one output per row.
         observations: States s, shape (N, observation_dim).
         actions: Actions a, shape (N, action_dim).
 
     Returns:
-        One row a critic, shape (critics, N).
+        One row per critic, shape (critics, N).
     """
     rows = torch.cat((observations, actions), dim=1)
     return torch.stack([critic(rows).squeeze(1) for critic in critics])
@@ -103,11 +104,11 @@ def check_unit_interval(name: str, value: float) -> None:
 
 
 @contextmanager
-def evaluating(agent: Any) -> Iterator[None]:
+def evaluating(agent: Agent) -> Iterator[None]:
     """All of an agent's networks in evaluation mode: looking at them neither couples rows nor moves a buffer.
 
     Args:
-        agent: An object whose attributes hold modules.
+        agent: The agent; its attributes hold the modules.
     """
     modules = [part for part in vars(agent).values() if isinstance(part, nn.Module)]
     training = [module.training for module in modules]
@@ -120,12 +121,11 @@ def evaluating(agent: Any) -> Iterator[None]:
             module.train(mode)
 
 
-def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def state_of(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Everything that decides an agent's future: networks, optimisers, random generators, step count.
 
     Args:
-        agent: An object whose attributes hold modules, optimisers and generators, and whose ``steps``
-            counts its updates.
+        agent: The agent; its attributes hold modules, optimisers and generators.
 
     Returns:
         Tensors by name, copies that later updates leave alone, and a JSON object.
@@ -142,7 +142,7 @@ def state_of(agent: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: tensor.clone() for name, tensor in tensors.items()}, {"steps": agent.steps}
 
 
-def load_state(agent: Any, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+def load_state(agent: Agent, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
     """Put an agent of the same configuration into a state of `state_of`, bit for bit.
 
     Args:

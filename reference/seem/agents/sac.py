@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval, critic_values
+from seem.agents.protocol import Kind
 from seem.errors import InputError
 from seem.networks import Critic, GaussianActor, MLPConfig
 from seem.transitions import Transitions
 
 
 @dataclass(frozen=True)
-class SACConfig:
+class SACConfig(Kind):
     """Hyper-parameters of SAC.
 
     Attributes:
@@ -56,6 +57,7 @@ class SACConfig:
     behaviour_cloning: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_unit_interval("discount", self.discount)
         check_unit_interval("target_rate", self.target_rate)
         check_optimiser(self.critic_optimiser, self.critic_lr, self.momentum)
@@ -67,6 +69,18 @@ class SACConfig:
             raise InputError("temperature and behaviour_cloning are weights: pass 0 or more")
         if self.tune_temperature and self.temperature == 0:
             raise InputError("a temperature of 0 cannot be tuned: pass a positive one, or tune_temperature False")
+
+    def build(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "SAC":
+        """A fresh agent; arguments as of `SAC`."""
+        return SAC(self, observation_dim, action_dim, seed=seed, dtype=dtype, device=device)
 
 
 class Temperature(nn.Module):

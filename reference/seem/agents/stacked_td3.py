@@ -18,7 +18,7 @@ from seem.stacked import StackedMLP
 from seem.transitions import Transitions
 
 SAMPLED_STEPS = 64
-"""Steps whose rows are drawn together: drawing costs a call a block instead of a call a step."""
+"""Steps whose rows are drawn together: drawing costs a call per block instead of a call per step."""
 
 
 class FlatOptimiser:

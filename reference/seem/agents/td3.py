@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seem.agents.common import blend, build_optimiser, check_optimiser, check_unit_interval, critic_values
+from seem.agents.protocol import Kind
 from seem.errors import InputError
 from seem.networks import Critic, DeterministicActor, MLPConfig
 from seem.transitions import Transitions
@@ -19,7 +20,7 @@ SMALLEST_Q = 1e-8
 
 
 @dataclass(frozen=True)
-class TD3Config:
+class TD3Config(Kind):
     """Hyper-parameters of TD3.
 
     Attributes:
@@ -56,6 +57,7 @@ class TD3Config:
     hold_norms: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_unit_interval("discount", self.discount)
         check_unit_interval("target_rate", self.target_rate)
         check_optimiser(self.critic_optimiser, self.critic_lr, self.momentum)
@@ -64,6 +66,18 @@ class TD3Config:
             raise InputError("actor_interval and target_interval count critic steps: pass 1 or more")
         if not all(weight >= 0 for weight in (self.target_noise, self.noise_clip, self.behaviour_cloning)):
             raise InputError("target_noise, noise_clip and behaviour_cloning are weights: pass 0 or more")
+
+    def build(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "TD3":
+        """A fresh agent; arguments as of `TD3`."""
+        return TD3(self, observation_dim, action_dim, seed=seed, dtype=dtype, device=device)
 
 
 class TD3:

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import seem
 from seem.agents.sac import SAC, SACConfig
+from seem.checks import check_seed, check_steps
 from seem.datasets.dataset import EMBEDDED
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, rollout, statistics, take_steps
 from seem.errors import InputError, run_command
@@ -36,7 +37,7 @@ from seem.records import write_atomically
 LEVELS = ("random", "medium", "medium-replay", "expert-like")
 
 
-class Task(NamedTuple):
+class Environment(NamedTuple):
     """An environment and D4RL's reference returns in it (``d4rl/infos.py``, printed)."""
 
     env_id: str
@@ -44,10 +45,10 @@ class Task(NamedTuple):
     expert_return: float
 
 
-TASKS = {
-    "hopper": Task("Hopper-v4", -20.272305, 3234.3),
-    "walker2d": Task("Walker2d-v4", 1.629008, 4592.3),
-    "halfcheetah": Task("HalfCheetah-v4", -280.178953, 12135.0),
+ENVIRONMENTS = {
+    "hopper": Environment("Hopper-v4", -20.272305, 3234.3),
+    "walker2d": Environment("Walker2d-v4", 1.629008, 4592.3),
+    "halfcheetah": Environment("HalfCheetah-v4", -280.178953, 12135.0),
 }
 
 
@@ -63,7 +64,7 @@ class CollectConfig:
         out: The file to write; it must not exist.
         seed: Draws networks, actions, batches and initial states.
         budget: Most environment steps of training; the episode under way is finished.
-        start_steps: Steps of the untrained policy before the first update; from then on one update a step.
+        start_steps: Steps of the untrained policy before the first update; from then on one update per step.
         batch_size: Transitions an update.
         evaluation_interval: Steps between two evaluations (at the end of an episode).
         evaluation_episodes: Episodes an evaluation.
@@ -86,15 +87,16 @@ class CollectConfig:
     agent: SACConfig = SACConfig()
 
     def __post_init__(self) -> None:
-        if self.env not in TASKS:
-            raise InputError(f"there is no environment {self.env!r}: pass one of {', '.join(TASKS)}")
+        if self.env not in ENVIRONMENTS:
+            raise InputError(f"there is no environment {self.env!r}: pass one of {', '.join(ENVIRONMENTS)}")
         if self.level not in LEVELS:
             raise InputError(f"there is no level {self.level!r}: pass one of {', '.join(LEVELS)}")
         for name in ("rows", "budget", "start_steps", "batch_size", "evaluation_interval", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: pass 1 or more")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}: pass 0 or more")
+        for name in ("rows", "budget", "start_steps", "batch_size", "evaluation_interval", "evaluation_episodes"):
+            check_steps(f"--{name.replace('_', '-')}", getattr(self, name))
+        check_seed("--seed", self.seed)
 
 
 class Trained(NamedTuple):
@@ -122,7 +124,7 @@ def collect(
         InputError: When gymnasium or mujoco is missing, or the file exists or cannot be written.
     """
     _check_writable(config.out)
-    task = TASKS[config.env]
+    environment = ENVIRONMENTS[config.env]
     keys = ("agent", "training_env", "training_noise", "batches", "evaluation", "collection")
     drawn: list[int] = np.random.SeedSequence(config.seed).generate_state(len(keys)).tolist()
     seeds = {str(key): seed for key, seed in zip(keys, drawn, strict=True)}
@@ -132,7 +134,7 @@ def collect(
         "label": f"{kind} (made by this project)",
         "command": command,
         "config": json.dumps({key: value for key, value in asdict(config).items() if key != "out"}, sort_keys=True),
-        "env_id": task.env_id,
+        "env_id": environment.env_id,
         "level": config.level,
         "seed": config.seed,
         "training_steps": trained.replay.size,
@@ -142,13 +144,13 @@ def collect(
         rows = trained.replay
         kept = rows.episodes(config.rows, np.random.default_rng(seeds["collection"]))
     else:
-        rows = rollout(task.env_id, trained.agent.actor, seeds["collection"], fewest_rows=config.rows)
+        rows = rollout(environment.env_id, trained.agent.actor, seeds["collection"], fewest_rows=config.rows)
         kept = np.arange(rows.size)
         attributes["reset_seed"] = seeds["collection"]
     arrays = {key: array[kept] for key, array in rows.arrays.items() if key != "next_observations"}
     attributes |= statistics(arrays["rewards"], arrays["terminals"] | arrays["timeouts"]) | _versions()
-    gained = attributes["return_mean"] - task.random_return
-    attributes["normalised_score"] = 100 * gained / (task.expert_return - task.random_return)
+    gained = attributes["return_mean"] - environment.random_return
+    attributes["normalised_score"] = 100 * gained / (environment.expert_return - environment.random_return)
     _write(config.out, arrays, attributes)
     return attributes
 
@@ -164,7 +166,7 @@ def train(config: CollectConfig, seeds: dict[str, int], report: Callable[[int, s
     Returns:
         The agent, its replay buffer and its last evaluation.
     """
-    env_id = TASKS[config.env].env_id
+    env_id = ENVIRONMENTS[config.env].env_id
     goal = _third_of_expert(config) if config.level.startswith("medium") else float("inf")
     noise = torch.Generator().manual_seed(seeds["training_noise"])
     batches = np.random.default_rng(seeds["batches"])
@@ -192,7 +194,7 @@ def train(config: CollectConfig, seeds: dict[str, int], report: Callable[[int, s
 
 
 def _third_of_expert(config: CollectConfig) -> float:
-    return TASKS[config.env].expert_return / 3
+    return ENVIRONMENTS[config.env].expert_return / 3
 
 
 def _versions() -> dict[str, str]:

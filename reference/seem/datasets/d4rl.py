@@ -1,7 +1,7 @@
 """D4RL's HDF5 files as transitions, with the semantics of D4RL's own ``qlearning_dataset``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from io import FileIO
 from pathlib import Path
 
 import h5py
@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Shaped
 
+from seem.datasets.hdf5 import LARGEST_FILE, WHAT, check_storage, find, hdf5_in, open_hdf5
 from seem.errors import InputError
+from seem.paths import open_file
 from seem.transitions import Transitions
+
+__all__ = ["open_hdf5", "read_d4rl", "read_rows"]
 
 MATRICES = ("observations", "actions", "next_observations")
 FLAGS = ("terminals", "timeouts")
@@ -47,16 +51,38 @@ def read_d4rl(path: Path, *, max_episode_steps: int = 1000, check_continuity: bo
 
     Raises:
         InputError: When the file cannot be read, lacks a key, holds an array of another shape or dtype, a value that
-            is not finite, a flag that is not 0 or 1 or an action outside [-1, 1], fails the continuity check, or
-            holds no usable transition.
+            is not finite, a flag that is not 0 or 1, discrete actions or one outside [-1, 1], keeps its data in
+            another file or declares more than it holds, fails the continuity check, or holds no usable transition.
 
     Source: ``d4rl.qlearning_dataset`` with ``terminate_on_end=False``, D4RL 1.1 (printed).
     """
+    with open_file(path, WHAT, LARGEST_FILE) as raw:
+        return read_rows(raw, path, max_episode_steps, check_continuity=check_continuity)[0]
+
+
+def read_rows(
+    raw: FileIO, path: Path, max_episode_steps: int = 1000, *, check_continuity: bool = True
+) -> tuple[Transitions, tuple[str, ...]]:
+    """Read an open file as `read_d4rl` does, and say what was accepted with a doubt.
+
+    Args:
+        raw: The open file.
+        path: Its path, for messages.
+        max_episode_steps: As in `read_d4rl`.
+        check_continuity: As in `read_d4rl`.
+
+    Returns:
+        The transitions, and notes of a few words each.
+
+    Raises:
+        InputError: As in `read_d4rl`.
+    """
     if max_episode_steps < 2:
         raise InputError(f"max_episode_steps is {max_episode_steps}: pass the environment's step limit, at least 2")
-    with open_hdf5(path) as file:
-        arrays = _read_arrays(file, path)
+    with hdf5_in(raw, path) as file:
+        arrays = _read_arrays(file, path, os.fstat(raw.fileno()).st_size)
     _check_values(arrays, path)
+    notes = _discrete(arrays["actions"])
     terminals = arrays["terminals"] != 0
     timeouts = arrays["timeouts"] != 0 if "timeouts" in arrays else _count_timeouts(terminals, max_episode_steps)
     rows = np.flatnonzero(~timeouts[:-1])
@@ -67,61 +93,31 @@ def read_d4rl(path: Path, *, max_episode_steps: int = 1000, check_continuity: bo
         )
     if check_continuity:
         if "next_observations" in arrays:
-            _check_successors(arrays, terminals | timeouts, path)
+            notes += _check_successors(arrays, terminals | timeouts, path)
         _check_lengths(terminals | timeouts, max_episode_steps + 1, path)
-    return Transitions(
+    read = Transitions(
         observations=torch.from_numpy(arrays["observations"][rows]),
         actions=torch.from_numpy(arrays["actions"][rows]),
         rewards=torch.from_numpy(arrays["rewards"][rows]),
         next_observations=torch.from_numpy(arrays["observations"][rows + 1]),
         terminals=torch.from_numpy(terminals[rows].astype(np.float32)),
     )
+    return read, notes
 
 
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading, and turn every way in which that can fail into one sentence.
-
-    Args:
-        path: The file.
-
-    Yields:
-        The open file.
-
-    Raises:
-        InputError: When the path is missing, a folder, not permitted, not HDF5, truncated or damaged, or too
-            large for the memory.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: pass the path of a D4RL HDF5 file") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder: pass the path of a D4RL HDF5 file") from error
-    except PermissionError as error:
-        raise InputError(f"{path} may not be read by this user: change its permissions or pass another file") from error
-    except MemoryError as error:
-        raise InputError(
-            f"{path} claims to hold more than fits into this machine's memory: "
-            "download it again if it is damaged, or pass a smaller file"
-        ) from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises on damaged files
-        raise InputError(
-            f"{path} is not a readable HDF5 file (truncated, damaged or of another format): "
-            "download it again or pass another file"
-        ) from error
+def _discrete(actions: Float32[np.ndarray, "N action"]) -> tuple[str, ...]:
+    found = np.unique(actions)
+    return ("every action is 0 or 1, and is read as a number of [-1, 1]",) if found.tolist() == [0, 1] else ()
 
 
-def _read_arrays(file: h5py.File, path: Path) -> dict[str, Shaped[np.ndarray, "N ..."]]:
-    missing = [key for key in REQUIRED if key not in file]
+def _read_arrays(file: h5py.File, path: Path, size: int) -> dict[str, Shaped[np.ndarray, "N ..."]]:
+    found = {key: find(file, key, path) for key in (*REQUIRED, *OPTIONAL)}
+    missing = [key for key in REQUIRED if found[key] is None]
     if missing:
         raise InputError(
             f"{path} lacks {', '.join(missing)}: pass a file in D4RL's layout, which has {_listed(REQUIRED)}"
         )
-    nodes = {key: _checked(file[key], key, path) for key in (*REQUIRED, *OPTIONAL) if key in file}
+    nodes = {key: _checked(node, key, path) for key, node in found.items() if node is not None}
     # Before anything is read: a damaged header may claim any number of rows.
     rows = nodes["observations"].shape[0]
     for key, node in nodes.items():
@@ -135,6 +131,7 @@ def _read_arrays(file: h5py.File, path: Path) -> dict[str, Shaped[np.ndarray, "N
             f"{path} holds next_observations of shape {nodes['next_observations'].shape} and observations of shape "
             f"{nodes['observations'].shape}: pass a file in which the two shapes agree"
         )
+    check_storage(nodes.values(), size, path)
     return {key: _values(node, key) for key, node in nodes.items()}
 
 
@@ -145,6 +142,8 @@ def _checked(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: Pa
     if node.dtype.kind not in kinds:
         wanted = "booleans or the numbers 0 and 1" if key in FLAGS else "real numbers"
         raise InputError(f"{path} holds {key} of dtype {node.dtype}: pass a file in which they are {wanted}")
+    if key == "actions" and node.dtype.kind != "f":
+        raise InputError(f"{path} holds discrete actions (dtype {node.dtype}): pass a file of continuous actions")
     shape = node.shape or ()
     matrix = key in MATRICES
     if not (len(shape) == 2 and (shape[1] >= 1 if matrix else shape[1] == 1)) and not (len(shape) == 1 and not matrix):
@@ -186,7 +185,9 @@ def _count_timeouts(terminals: Bool[np.ndarray, " N"], max_episode_steps: int) -
     return timeouts
 
 
-def _check_successors(arrays: dict[str, Shaped[np.ndarray, "N ..."]], ends: Bool[np.ndarray, " N"], path: Path) -> None:
+def _check_successors(
+    arrays: dict[str, Shaped[np.ndarray, "N ..."]], ends: Bool[np.ndarray, " N"], path: Path
+) -> tuple[str, ...]:
     inside = np.flatnonzero(~ends[:-1])
     following: Float32[np.ndarray, "rows observation"] = arrays["observations"][inside + 1]
     differs = (arrays["next_observations"][inside] != following).any(1)
@@ -196,6 +197,12 @@ def _check_successors(arrays: dict[str, Shaped[np.ndarray, "N ..."]], ends: Bool
             "next_observations differ from the next row: pass a file whose rows are in order and whose terminals and "
             "timeouts mark every end of an episode"
         )
+    if not differs.any():
+        return ()
+    return (
+        f"{differs.sum():,} of {len(inside):,} rows inside episodes (the first is row {inside[differs][0]}) are "
+        "followed by a row that is not their next_observations, and are kept as D4RL keeps them",
+    )
 
 
 def _check_lengths(ends: Bool[np.ndarray, " N"], limit: int, path: Path) -> None:

@@ -1,16 +1,22 @@
 """A loaded data set with its honest label."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seem.datasets.d4rl import open_hdf5, read_d4rl
-from seem.datasets.hashes import check_sums, sha256_of
+import h5py
+
+from seem.datasets.d4rl import read_rows
+from seem.datasets.hashes import check_sums, sha256_in
+from seem.datasets.hdf5 import LARGEST_FILE, WHAT, hdf5_in
 from seem.datasets.registry import name_of
+from seem.errors import InputError
+from seem.paths import open_file
 from seem.transitions import Transitions
 
 EMBEDDED = Path(__file__).parent / "embedded"
 WINDOWS = "D4RL v0 windows"
-COLLECTED = "collected (made by this project)"
+WINDOWS_FOLDER = "d4rl-v0-windows"
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,13 @@ class Dataset:
 
     Attributes:
         name: The data set's D4RL name, or the file's name without its suffix.
-        label: ``D4RL <name>`` where the hash is the pinned one, ``D4RL v0 windows``, ``surrogate``,
-            ``embedded (made by this project)``, ``collected (made by this project)``, or
+        label: ``D4RL <name>`` where the hash is the pinned one, ``D4RL v0 windows`` and
+            ``embedded (made by this project)`` by the folder that holds the file, ``surrogate``, or
             ``unverified file <file name>``.
         path: The file that was read.
         sha256: The file's SHA-256, 64 hexadecimal digits.
         transitions: What it holds, float32 on the CPU.
+        notes: What was accepted with a doubt, a few words each.
     """
 
     name: str
@@ -32,10 +39,13 @@ class Dataset:
     path: Path
     sha256: str
     transitions: Transitions
+    notes: tuple[str, ...] = ()
 
 
 def load(path: Path, name: str | None = None) -> Dataset:
-    """Read one file and label it by its content: its hash first, then its own attributes, then its folder.
+    """Read one file and label it: by its hash first, and then by the folder that it came from.
+
+    Hash and rows are read from one open file, and what the file says of itself is believed only where it warns.
 
     Args:
         path: A D4RL HDF5 file.
@@ -45,32 +55,38 @@ def load(path: Path, name: str | None = None) -> Dataset:
         The data set. Rows of a file with a pinned hash are not checked for continuity: they are D4RL's own.
 
     Raises:
-        InputError: When `read_d4rl` refuses the file, or a ``SHA256SUMS`` beside it or one folder above lists
-            another hash.
+        InputError: When `seem.datasets.read_d4rl` refuses the file, it changes meanwhile, or a ``SHA256SUMS`` beside
+            it or one folder above lists another hash.
     """
-    with open_hdf5(path) as file:
-        attributes = {
-            key: str(file.attrs[key]) for key in ("WARNING", "source_dataset", "changes", "label") if key in file.attrs
-        }
-    digest = sha256_of(path)
-    check_sums(path, digest)
-    verified = name_of(digest)
-    transitions = read_d4rl(path, check_continuity=verified is None)
-    label = f"D4RL {verified}" if verified else _unpinned_label(path, attributes)
-    return Dataset(verified or name or _plain_name(path, label), label, path, digest, transitions)
+    with open_file(path, WHAT, LARGEST_FILE) as raw:
+        before = os.fstat(raw.fileno())
+        with hdf5_in(raw, path) as file:
+            surrogate = _is_surrogate(file)
+        digest = sha256_in(raw)
+        check_sums(path, digest)
+        verified = name_of(digest)
+        transitions, notes = read_rows(raw, path, check_continuity=verified is None)
+        after = os.fstat(raw.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise InputError(f"{path} changed while it was read: pass it once nobody writes it")
+    label = f"D4RL {verified}" if verified else _unpinned_label(path, surrogate)
+    return Dataset(verified or name or _plain_name(path, label), label, path, digest, transitions, notes)
 
 
-def _unpinned_label(path: Path, attributes: dict[str, str]) -> str:
+def _is_surrogate(file: h5py.File) -> bool:
+    """Whether a file says that it stands in for another; the one thing it is believed about itself."""
+    warning = file.attrs.get("WARNING", "")
+    return isinstance(warning, str) and "SURROGATE" in warning
+
+
+def _unpinned_label(path: Path, surrogate: bool) -> str:
+    """By the place that a file came from: what it says of itself anybody can write into it."""
     folder = path.absolute().parent
-    if "SURROGATE" in attributes.get("WARNING", "") or folder.name == "surrogate":
+    if surrogate or folder.name == "surrogate":
         return "surrogate"
     if folder.resolve() == EMBEDDED.resolve():
         return "embedded (made by this project)"
-    if attributes.get("label") == COLLECTED:
-        return COLLECTED
-    source = attributes.get("source_dataset", "")
-    of_windows = source.startswith("D4RL") and "-v0" in source and "window" in attributes.get("changes", "")
-    return WINDOWS if of_windows or folder.name == "d4rl-v0-windows" else f"unverified file {path.name}"
+    return WINDOWS if folder.name == WINDOWS_FOLDER else f"unverified file {path.name}"
 
 
 def _plain_name(path: Path, label: str) -> str:

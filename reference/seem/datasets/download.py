@@ -1,26 +1,22 @@
 """Downloads that resume, are verified, and appear in the cache only when they are whole."""
 
 import errno
-import fcntl
+import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from seem.datasets.hashes import record_hash, recorded_hash, sha256_of
+from seem.datasets.hashes import record_hash, recorded_hash, sha256_in
 from seem.datasets.registry import Entry
+from seem.datasets.transfer import LONGEST_SECONDS, SIGNATURE, check_signature, chunks, length_of, request
 from seem.errors import InputError
-
-CHUNK = 1 << 16
-PARTIAL_CONTENT = 206
-RANGE_NOT_SATISFIABLE = 416
+from seem.locks import FolderInUseError, lock_file
+from seem.paths import open_file, user_path
 
 
 @dataclass(frozen=True)
@@ -43,14 +39,28 @@ def cache_dir() -> Path:
 
     Returns:
         The folder; it need not exist yet.
+
+    Raises:
+        InputError: When there is no home folder.
     """
     if own := os.environ.get("SEEM_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "seem-verify"
+        return user_path(own)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "seem-verify"
+    try:
+        return Path.home() / ".cache" / "seem-verify"
+    except RuntimeError as error:  # no HOME and no entry of the user, as in containers
+        raise InputError("there is no home folder for downloads: set SEEM_CACHE to a folder") from error
 
 
-def download(entry: Entry, folder: Path, *, console: Console | None = None, timeout: float = 30.0) -> Download:
+def download(
+    entry: Entry,
+    folder: Path,
+    *,
+    console: Console | None = None,
+    timeout: float = 30.0,
+    longest: float = LONGEST_SECONDS,
+) -> Download:
     """Bring a file into a folder, unless it is there already; nothing unfinished ever has the final name.
 
     Bytes go to ``<name>.part``, which an interruption leaves behind and the next call goes on from. A whole file is
@@ -61,7 +71,8 @@ def download(entry: Entry, folder: Path, *, console: Console | None = None, time
         entry: What to download.
         folder: Where to; it is created when missing.
         console: Where the progress bar goes, if it is a terminal; None means the standard error.
-        timeout: Seconds without an answer after which the network counts as gone.
+        timeout: Seconds without an answer, or with hardly a byte, after which the network counts as gone.
+        longest: Most seconds of the whole download.
 
     Returns:
         The file, its hash and whether that was verified.
@@ -76,7 +87,7 @@ def download(entry: Entry, folder: Path, *, console: Console | None = None, time
     with _disk_errors(target), _lock(target, console):
         if target.exists():
             return _cached(entry, target)
-        _fetch(entry, part, console, timeout)
+        _fetch(entry, part, console, timeout, longest)
         return _accept(entry, part, target)
 
 
@@ -95,19 +106,24 @@ def _disk_errors(target: Path) -> Iterator[None]:
 @contextmanager
 def _lock(target: Path, console: Console) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(target.name + ".lock").open("a") as file:
+    path = target.with_name(target.name + ".lock")
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            held.enter_context(lock_file(path))
+        except FolderInUseError:
             with console.status(f"waiting for another process that downloads {target.name}"):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file releases the lock, and so does the end of a killed process
+                held.enter_context(lock_file(path, wait=math.inf))
+        yield
 
 
 def _cached(entry: Entry, target: Path) -> Download:
-    digest = sha256_of(target)
+    with open_file(target, "file") as file:
+        check_signature(f"{target} (delete it)", file.read(len(SIGNATURE)))
+        digest = sha256_in(file)
     expected = entry.sha256 or recorded_hash(target)
-    if expected not in (None, digest):
+    if expected is None:
+        record_hash(target, digest)
+    elif expected != digest:
         raise InputError(
             f"{target} has SHA-256 {digest[:12]}… instead of {expected[:12]}…: "
             "delete it and run the same command again, which downloads it anew"
@@ -115,82 +131,44 @@ def _cached(entry: Entry, target: Path) -> Download:
     return Download(target, digest, digest == entry.sha256)
 
 
-def _fetch(entry: Entry, part: Path, console: Console, timeout: float) -> None:
+def _fetch(entry: Entry, part: Path, console: Console, timeout: float, longest: float) -> None:
     offset = part.stat().st_size if part.exists() else 0
     if offset and offset == entry.bytes:
         return
     if entry.bytes is not None and offset > entry.bytes:
         offset = 0
-    response, offset = _request(entry, offset, timeout)
+    response, offset = request(entry, offset, timeout)
     with response:
-        total = _total(entry, response, offset)
-        with part.open("ab" if offset else "wb") as file, _progress(console) as progress:
-            task = progress.add_task(entry.name, total=total, completed=offset)
-            for chunk in _chunks(entry, response):
+        total = length_of(entry, response, offset)
+        with ExitStack() as stack:
+            progress = stack.enter_context(_progress(console))
+            task, file = progress.add_task(entry.name, total=total, completed=offset), None
+            for chunk in chunks(entry, response, offset, timeout, longest):
+                if file is None:  # what is no HDF5 file leaves what is held alone
+                    file = stack.enter_context(part.open("ab" if offset else "wb"))
                 file.write(chunk)
                 progress.advance(task, len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-    size = part.stat().st_size
+            if file is not None:
+                file.flush()
+                os.fsync(file.fileno())
+    size = part.stat().st_size if part.exists() else 0
     if total not in (None, size):
         raise InputError(
             f"the download of {entry.url} ended at {size:,} of {total:,} bytes: run the same command again, it resumes"
         )
 
 
-def _request(entry: Entry, offset: int, timeout: float) -> tuple[HTTPResponse, int]:
-    """Ask for the bytes from ``offset`` on; the answer begins at the byte returned beside it, ``offset`` or 0."""
-    request = Request(entry.url, headers={"Range": f"bytes={offset}-"} if offset else {})  # noqa: S310 - Entry admits http(s) only
-    try:
-        response = urlopen(request, timeout=timeout)  # noqa: S310 - likewise
-    except HTTPError as error:
-        error.close()
-        if error.code == RANGE_NOT_SATISFIABLE and offset:  # what is held is no beginning of the file
-            return _request(entry, 0, timeout)
-        raise InputError(
-            f"the server answers {error.code} {error.reason} for {entry.url}: "
-            "try again later, or fetch the file elsewhere and pass its path"
-        ) from error
-    except (OSError, HTTPException) as error:
-        raise _network_error(entry, error) from error
-    if not offset or response.status != PARTIAL_CONTENT:  # a server may ignore the range and send the whole file
-        return response, 0
-    if not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-        response.close()
-        return _request(entry, 0, timeout)
-    return response, offset
-
-
-def _network_error(entry: Entry, error: Exception) -> InputError:
-    reason = getattr(error, "reason", None) or error
-    return InputError(
-        f"the network failed during the download of {entry.url} ({str(reason) or type(reason).__name__}): "
-        "run the same command again, which resumes, or fetch the file elsewhere and pass its path"
-    )
-
-
-def _total(entry: Entry, response: HTTPResponse, offset: int) -> int | None:
-    length = response.headers.get("Content-Length")
-    offered = offset + int(length) if length else None
-    if entry.bytes is not None and offered not in (None, entry.bytes):
-        raise InputError(
-            f"the server offers {offered:,} bytes for {entry.url} instead of {entry.bytes:,}: "
-            "the file there has changed or something stands between, so fetch it elsewhere and pass its path"
-        )
-    return entry.bytes if entry.bytes is not None else offered
-
-
-def _chunks(entry: Entry, response: HTTPResponse) -> Iterator[bytes]:
-    try:
-        while chunk := response.read(CHUNK):
-            yield chunk
-    except (OSError, HTTPException) as error:
-        raise _network_error(entry, error) from error
-
-
 def _accept(entry: Entry, part: Path, target: Path) -> Download:
-    digest = sha256_of(part)
+    if not part.exists():
+        raise InputError(f"the server sends nothing for {entry.url}: fetch the file elsewhere and pass its path")
+    with open_file(part, "file") as file:
+        head, digest = file.read(len(SIGNATURE)), sha256_in(file)
     if entry.sha256 is None:
+        try:
+            check_signature(entry.url, head)
+        except InputError:
+            part.unlink()
+            raise
         record_hash(target, digest)
     elif digest != entry.sha256:
         part.unlink()

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+from io import FileIO
 from pathlib import Path
 
 from seem.errors import InputError
+from seem.paths import open_file, read_text
 
 SUMS = "SHA256SUMS"
 
@@ -22,10 +24,24 @@ def sha256_of(path: Path) -> str:
         InputError: When the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        path.stat()
+        with open_file(path) as file:
+            return sha256_in(file)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): pass the path of a readable file") from error
+
+
+def sha256_in(file: FileIO) -> str:
+    """Hash an open file from its first byte on.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Its SHA-256, 64 hexadecimal digits.
+    """
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def record_hash(path: Path, sha256: str) -> None:
@@ -79,7 +95,7 @@ def check_sums(path: Path, sha256: str) -> None:
 def _listed_hash(listing: Path, name: str) -> str | None:
     if not listing.is_file():
         return None
-    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(listing, "list of hashes").splitlines():
         digest, _, listed = line.partition(" ")
         if listed.lstrip(" *").removeprefix("./") == name:
             return digest.lower()

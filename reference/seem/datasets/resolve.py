@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from seem.datasets.dataset import EMBEDDED, WINDOWS, Dataset, load
@@ -9,9 +10,11 @@ from seem.datasets.download import cache_dir, download
 from seem.datasets.hashes import recorded_hash
 from seem.datasets.registry import ENTRIES, Entry, lookup
 from seem.errors import InputError
+from seem.paths import user_path
 
 DIMENSIONS = {"halfcheetah": (17, 6), "hopper": (11, 3), "walker2d": (17, 6)}
 """Numbers of state and action components of every environment (Gym MuJoCo, printed in D4RL)."""
+UNPINNED = "unpinned: only known to be what was first downloaded here, since this project has no hash of it"
 
 
 def resolve(env: str, dataset: str | Path | None = None, data_dir: str | Path | None = None) -> Dataset:
@@ -41,11 +44,11 @@ def resolve(env: str, dataset: str | Path | None = None, data_dir: str | Path | 
     if dataset is None:
         found = _default(env, folders, exclusive=data_dir is not None)
     elif isinstance(dataset, Path) or dataset.endswith((".hdf5", ".h5")) or os.sep in dataset:
-        found = load(Path(dataset).expanduser())
+        found = load(user_path(dataset))
     elif re.fullmatch(rf"(?:{'|'.join(DIMENSIONS)})-.+-v0", dataset):
         found = _windows(dataset, folders)
     else:
-        found = _registered(lookup(dataset), folders, exclusive=data_dir is not None)
+        found = _registered(env, lookup(dataset), folders, exclusive=data_dir is not None)
     _check_environment(env, found)
     return found
 
@@ -61,6 +64,7 @@ def describe(env: str, dataset: Dataset) -> str:
         One line without a line end.
     """
     line = f"{dataset.label}: {dataset.name}, {len(dataset.transitions):,} transitions, SHA-256 {dataset.sha256[:12]}…"
+    line += "".join(f"; {note}" for note in dataset.notes)
     if dataset.name in ENTRIES:
         return line
     full = ENTRIES.get(dataset.name.removesuffix("-v0") + "-v2", ENTRIES[f"{env}-medium-v2"])
@@ -73,7 +77,7 @@ def _folders(data_dir: str | Path | None) -> list[Path]:
     named = data_dir if data_dir is not None else own
     if not named:
         return [cache_dir()]
-    folder = Path(named).expanduser()
+    folder = user_path(named)
     if not folder.is_dir():
         source = "--data-dir" if data_dir is not None else "SEEM_D4RL_DIR"
         raise InputError(f"{folder} (from {source}) is not a folder: name the folder that holds the .hdf5 files")
@@ -120,7 +124,7 @@ def _windows(name: str, folders: list[Path]) -> Dataset:
     )
 
 
-def _registered(entry: Entry, folders: list[Path], *, exclusive: bool) -> Dataset:
+def _registered(env: str, entry: Entry, folders: list[Path], *, exclusive: bool) -> Dataset:
     for folder in folders:
         if path := _find(folder, entry.filename):
             return _load_entry(entry, path)
@@ -128,6 +132,8 @@ def _registered(entry: Entry, folders: list[Path], *, exclusive: bool) -> Datase
         raise InputError(
             f"{folders[0]} does not hold {entry.filename}: put it there, or leave out --data-dir to download it"
         )
+    if not entry.name.startswith(f"{env}-"):
+        raise InputError(f"{entry.name} is no data set of {env}: pass one of {env}, or another environment")
     return _load_entry(entry, download(entry, cache_dir()).path)
 
 
@@ -139,7 +145,7 @@ def _load_entry(entry: Entry, path: Path) -> Dataset:
             f"{path} has SHA-256 {found.sha256[:12]}… instead of {expected[:12]}…: delete it and download it again, "
             "or rename it and pass its path with --dataset to use it unverified"
         )
-    return found
+    return found if entry.sha256 else replace(found, notes=(*found.notes, UNPINNED))
 
 
 def _check_environment(env: str, dataset: Dataset) -> None:

@@ -6,9 +6,14 @@ the parameters keep their direction and only their scale moves, so a law is one 
 
 from seem.growth.adam import AdamLaw
 from seem.growth.base import GrowthLaw
+from seem.growth.clipping import ClippingLaw
+from seem.growth.decaying_steps import DecayingStepLaw
+from seem.growth.huber import HuberLaw
+from seem.growth.momentum import MomentumLaw
 from seem.growth.sgd import LARGE_LOG_RATE, SMALL_STEP, SGDLaw
+from seem.growth.signs import SignLaw
 from seem.growth.targets import EMALaw
-from seem.growth.variants import ClippingLaw, DecayingStepLaw, HuberLaw, MomentumLaw, SignLaw, WeightDecayLaw
+from seem.growth.weight_decay import WeightDecayLaw
 
 __all__ = [
     "LARGE_LOG_RATE",

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from seem.growth.base import PowerOfTime
+from seem.growth.base import FixedStepsLaw
 
 
 @dataclass(frozen=True)
-class AdamLaw(PowerOfTime):
+class AdamLaw(FixedStepsLaw):
     r"""Adam once the gradient's signs are frozen: :math:`\|\theta_t\| = \eta\sqrt{P}\,t + o(t)`, Q = Θ(t^L).
 
     Attributes:
@@ -31,7 +31,7 @@ class AdamLaw(PowerOfTime):
     """
 
     def norm_slope(self, lr: float, parameters: int) -> float:
-        """Growth of the parameters' norm a step once t ≫ 1/(1 - β₂), lr·√P.
+        """Growth of the parameters' norm per step once t ≫ 1/(1 - β₂), lr·√P.
 
         Args:
             lr: Adam's learning rate.

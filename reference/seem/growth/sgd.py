@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from seem.growth.base import FiniteTime
+from seem.growth.base import GrowthLaw
 
 SMALL_STEP = 1e-3
 """Below this ηλ the discrete recursion is summed in closed form; the neglected terms are of order ηλ."""
@@ -13,7 +13,7 @@ LARGE_LOG_RATE = 40.0
 
 
 @dataclass(frozen=True)
-class SGDLaw(FiniteTime):
+class SGDLaw(GrowthLaw):
     r"""Gradient descent: :math:`\|u_t\| \propto (1 - p\,\eta\lambda_s (t - s))^{-1/p}`, :math:`p = (2L-2)/L`.
 
     For L = 1 the limit p → 0 is the exponential :math:`e^{\eta\lambda(t-s)}`.

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seem.errors import InputError
-from seem.growth.base import check_depth, transform
+from seem.growth.base import GrowthLaw
 
 
 @dataclass(frozen=True)
-class EMALaw:
+class EMALaw(GrowthLaw):
     r"""An EMA target turns the blow-up into an exponential once the critic follows its target.
 
     With critic scale a and target scale b, :math:`\dot a = \eta a^{L-1}(g^*b^L - g a^L)` and
@@ -32,32 +32,20 @@ class EMALaw:
         0.00995
     """
 
-    depth: int
     target_rate: float
 
     def __post_init__(self) -> None:
-        check_depth(self.depth)
+        super().__post_init__()
         if not 0 < self.target_rate <= 1:
             raise InputError(f"target rate {self.target_rate} is impossible: pass a number above 0 and up to 1")
 
     @property
-    def exponent(self) -> float:
-        """0: an exponential."""
-        return 0.0
-
-    def linearise(self, q: ArrayLike) -> NDArray[np.float64]:
-        """The natural logarithm of Q.
-
-        Args:
-            q: Positive sizes of Q, any shape.
-
-        Returns:
-            The logarithms, float64, of the same shape.
-        """
-        return transform(q, 0.0)
+    def degree(self) -> int:
+        """1: an exponential."""
+        return 1
 
     def growth_rate(self, ratio: float) -> float:
-        """Growth of ln Q a step once the critic has caught up, L·ln(1 + τ(ρ - 1)), near Lτ(ρ - 1) for small τ.
+        """Growth of ln Q per step once the critic has caught up, L·ln(1 + τ(ρ - 1)), near Lτ(ρ - 1) for small τ.
 
         Args:
             ratio: g*/g, the target's value over the critic's at equal parameters; γc for X* = cX.
@@ -72,7 +60,8 @@ class EMALaw:
     def mode_rate(self, bootstrap: float, gram: float) -> float:
         """The linear growth rate a step of one real mode: the larger root of (μ + ηg)(μ + τ) = ητg*.
 
-        It has the sign of ηλ = ηg* - ηg and, when positive, is smaller than it.
+        It has the sign of ηλ = ηg* - ηg and, when positive, is smaller than it. A mode of its own has an eigenvector of
+        both blocks; where they do not commute `transition` decides (theory/noncommuting_blocks.py).
 
         Args:
             bootstrap: ηg*, share of the bootstrap in the mode, 0 or more.

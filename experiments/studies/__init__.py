@@ -1,0 +1,1 @@
+"""The studies: one room per family, and what they share in `studies.shared`."""

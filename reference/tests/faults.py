@@ -1,0 +1,425 @@
+"""Fault injection: a command under every fault, again without one, and its files against those of an undisturbed run.
+
+    python -m reference.tests.faults --commands reference.tests.fault_cases:COMMANDS --table faults.md
+
+A try survives when the command finishes with the same files, or ends in one clear sentence with the right exit status
+(or by the signal) and the same command without the fault then finishes with the same files. Anything else is a loss:
+another file, one file more or less, another status, a traceback. Commands are described by `Command`; those of a study
+are its command line, its output folder and the fields that a repetition changes.
+"""
+
+import importlib
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import tyro
+from rich.console import Console
+
+from reference.tests.fault_processes import Done, run
+from seem.locks import LOCK
+
+CALLS = ("write", "fsync", "replace", "mkdir", "open", "create", "unlink")
+ERRORS = ("ENOSPC", "EIO", "EACCES")
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+STATUSES = {"SIGKILL": {-9, 137}, "SIGTERM": {-15, 143}, "SIGHUP": {-1, 129}, "SIGINT": {-2, 130}}
+TRACEBACK = "Traceback (most recent call last)"
+BAD_INPUT = 2
+
+
+def contents(folder: Path, volatile: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """All files of a folder by name, without the fields that a repetition changes.
+
+    A lock file that could not be removed counts for nothing: it locks nothing once its process has ended.
+
+    Args:
+        folder: The output folder.
+        volatile: Names of fields of JSON objects and of attributes of HDF5 files, at any depth.
+
+    Returns:
+        Bytes, values of JSON files, or arrays and attributes of HDF5 files.
+    """
+    found: dict[str, Any] = {}
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and path.name != LOCK):
+        name, content = path.relative_to(folder).as_posix(), path.read_bytes()
+        if path.suffix == ".json":
+            found[name] = _without(json.loads(content), volatile)
+        elif path.suffix == ".jsonl":
+            found[name] = [_without(json.loads(line), volatile) for line in content.splitlines()]
+        elif path.suffix == ".hdf5":
+            found[name] = _arrays(path, volatile) or content
+        else:
+            found[name] = content
+    return found
+
+
+def _arrays(path: Path, volatile: frozenset[str]) -> tuple[dict[str, bytes], dict[str, str]] | None:
+    try:
+        with h5py.File(path) as file:
+            arrays = {key: node[()].tobytes() for key, node in file.items()}
+            return arrays, {key: str(value) for key, value in file.attrs.items() if key not in volatile}
+    except OSError:  # a test's stand-in for one
+        return None
+
+
+def _without(value: Any, volatile: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item, volatile) for key, item in value.items() if key not in volatile}
+    return [_without(item, volatile) for item in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes files.
+
+    Attributes:
+        name: What the table calls it.
+        words: What follows ``python``; "{out}" stands for the output folder, an absolute path that exists.
+        equal: What must be equal of an output folder; all its files without anything volatile when left out.
+        volatile: Fields that a repetition changes, for `contents`.
+        once: Whether it refuses to write a second time what is there already.
+        env: Further environment variables; "{out}" as in the words.
+        status: The exit status of an undisturbed run.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    equal: Callable[[Path], Any] | None = None
+    volatile: frozenset[str] = frozenset()
+    once: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+    status: int = 0
+
+    def files(self, out: Path) -> Any:
+        """What must be equal."""
+        return self.equal(out) if self.equal else contents(out, self.volatile)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how a command runs.
+
+    Attributes:
+        name: What the table calls it.
+        folder: Name of the output folder.
+        umask: The process's umask, or None.
+        optimise: Whether assertions are off (``python -O``).
+        elsewhere: Whether the working directory is another one than the repository.
+    """
+
+    name: str = "plain"
+    folder: str = "out"
+    umask: int | None = None
+    optimise: bool = False
+    elsewhere: bool = False
+
+
+SETTINGS = (
+    Setting(),
+    Setting("umask 077", umask=0o077),
+    Setting("python -O", optimise=True),
+    Setting("another working directory", elsewhere=True),
+    Setting("spaces and unicode", folder="an output – of ünïcode 輸出 [/x] $\\bad$ 'q'"),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at a call; see ``inject/sitecustomize.py``.
+
+    Attributes:
+        does: Name of an error or signal, "clock", or "" for nothing.
+        call: A kind of call, or "any".
+        k: Which one.
+        lasting: Whether all later ones fail too, as on a full disk.
+        path: Only calls on paths that contain this count: a stage of the command.
+        jump: Seconds by which the clocks jump.
+    """
+
+    does: str = ""
+    call: str = "any"
+    k: int = 0
+    lasting: bool = False
+    path: str = ""
+    jump: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """What the table calls it."""
+        if self.does == "clock":
+            return f"clock jumps by {self.jump:+g} s"
+        stage = f" on *{self.path}*" if self.path else ""
+        return f"{self.does}{' from a' if self.lasting else ' at a'} {self.call}{stage}" if self.does else "none"
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try: a command, a setting, a fault, and why it is a loss ("" where it survived)."""
+
+    command: str
+    setting: str
+    fault: Fault
+    status: int
+    loss: str
+
+
+def launch(command: Command, setting: Setting, fault: Fault, out: Path, counts: Path, *, fork: bool) -> Done:
+    """Run a command once under a fault.
+
+    Args:
+        command: What to run.
+        setting: How.
+        fault: What happens.
+        out: Its output folder.
+        counts: A folder for the numbers of calls.
+        fork: Whether a fork of this process will do.
+
+    Returns:
+        How it ended.
+    """
+    injected = {"fault": {"under": str(out), "counts": str(counts), **asdict(fault)}, "umask": setting.umask}
+    env = {key: value.replace("{out}", str(out)) for key, value in command.env.items()}
+    words = [*(["-O"] if setting.optimise else []), *(word.replace("{out}", str(out)) for word in command.words)]
+    return run(words, injected, env, elsewhere=setting.elsewhere, fork=fork)
+
+
+def numbers_of(counts: Path) -> Counter[str]:
+    """How many calls of each kind there were."""
+    return Counter({path.name: path.stat().st_size for path in counts.iterdir()})
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A command's run without a fault: its files and its numbers of calls."""
+
+    files: Any
+    calls: Counter[str]
+
+
+def undisturbed(command: Command, *, fork: bool = False) -> Undisturbed:
+    """Run a command without a fault.
+
+    Raises:
+        RuntimeError: When it does not end as it should.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        out, counts = _folders(Path(name), Setting())
+        done = launch(command, Setting(), Fault(), out, counts, fork=fork)
+        if done.status != command.status:
+            raise RuntimeError(f"{command.name} ends with status {done.status} by itself: {done.errors}")
+        return Undisturbed(command.files(out), numbers_of(counts))
+
+
+def attempt(command: Command, setting: Setting, fault: Fault, expected: Any, *, fork: bool = False) -> Try:
+    """One try: the command under a fault, and again without it."""
+    with tempfile.TemporaryDirectory() as name:
+        out, counts = _folders(Path(name), setting)
+        done = launch(command, setting, fault, out, counts, fork=fork)
+        loss = why_lost(command, fault, done)
+        finished = done.status == command.status
+        if not loss and finished and (difference := differs(command.files(out), expected)):
+            loss = f"finished with other files: {difference}"
+        if not loss and not finished and not (command.once and not differs(command.files(out), expected)):
+            again = launch(command, setting, Fault(), out, counts, fork=fork)
+            if again.status != command.status:
+                loss = f"the same command then ends with status {again.status}: {_last(again.errors)}"
+            elif difference := differs(command.files(out), expected):
+                loss = f"the same command then leaves other files: {difference}"
+        return Try(command.name, setting.name, fault, done.status, loss)
+
+
+def _attempt_case(command: Command, expected: Any, fork: bool, case: tuple[Setting, Fault]) -> Try:
+    return attempt(command, *case, expected, fork=fork)
+
+
+def why_lost(command: Command, fault: Fault, done: Done) -> str:
+    """Why the end of a process under a fault is a loss in itself; "" when it is none."""
+    if TRACEBACK in done.errors + done.output:
+        return f"a traceback (status {done.status}): {_last(done.errors)}"
+    if done.status == command.status or done.status in STATUSES.get(fault.does, ()):
+        return ""
+    if done.status != BAD_INPUT:
+        return f"status {done.status}: {_last(done.errors)}"
+    sentences = [line for line in done.errors.splitlines() if line.startswith("error: ")]
+    if len(sentences) != 1 or not re.search(r"\S: \S", sentences[0].removeprefix("error: ")):
+        return f"{len(sentences)} sentences: {_last(done.errors)}"
+    return ""
+
+
+def differs(found: Any, expected: Any) -> str:
+    """The names of files that differ; "" when none does."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        names = found.keys() | expected.keys()
+        return ", ".join(sorted(n for n in names if n not in found or n not in expected or found[n] != expected[n]))
+    return "" if found == expected else "the files"
+
+
+def _folders(parent: Path, setting: Setting) -> tuple[Path, Path]:
+    out, counts = parent / setting.folder, parent / "counts"
+    out.mkdir(parents=True)
+    counts.mkdir()
+    return out, counts
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no word"
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` numbers from 1 to ``count``, the first and the last among them, evenly spread."""
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(index * (count - 1) / max(most - 1, 1)) for index in range(most)})
+
+
+def plan(calls: Counter[str], most: int, stages: Sequence[str] = ()) -> Iterator[Fault]:
+    """All faults of a command.
+
+    Args:
+        calls: Its numbers of calls.
+        most: Most tries of one kind.
+        stages: Parts of paths at which it is killed too.
+
+    Yields:
+        Faults.
+    """
+    for call in CALLS:
+        for error in ERRORS:
+            yield from (Fault(error, call, k) for k in spread(calls[call], most))
+        yield from (Fault("ENOSPC", call, k, lasting=True) for k in spread(calls[call], min(most, 2)))
+    for name in SIGNALS:
+        yield from (Fault(name, "any", k) for k in spread(calls["any"], most))
+        yield from (Fault(name, "any", 1, path=stage) for stage in stages)
+    for jump in (-1e6, 1e6):
+        yield from (Fault("clock", "any", k, jump=jump) for k in spread(calls["any"], min(most, 2)))
+
+
+def try_all(
+    commands: Iterable[Command],
+    *,
+    most: int = 4,
+    settings: Sequence[Setting] = SETTINGS,
+    stages: Sequence[str] = (),
+    workers: int = 1,
+    fork: bool = False,
+    report: Callable[[Try], None] = lambda done: None,
+) -> list[Try]:
+    """Every command under every fault.
+
+    Args:
+        commands: What to run.
+        most: Most tries of one kind of fault.
+        settings: How they run: every fault in the first, and a kill, a full disk and no fault in the others.
+        stages: Parts of paths at which they are killed too.
+        workers: Tries at a time; forks are made one at a time.
+        fork: Whether forks of this process run them.
+        report: Called with each try when it is done.
+
+    Returns:
+        The tries.
+    """
+    tries: list[Try] = []
+    for command in commands:
+        reference = undisturbed(command, fork=fork)
+        middle = max(1, reference.calls["any"] // 2)
+        cases = [(settings[0], fault) for fault in plan(reference.calls, most, stages)]
+        for setting in settings[1:]:
+            faults = (
+                Fault(),
+                Fault("SIGKILL", "any", middle),
+                Fault("ENOSPC", "write", max(1, reference.calls["write"] // 2)),
+            )
+            cases += [(setting, fault) for fault in faults]
+        one = partial(_attempt_case, command, reference.files, fork)
+        with ThreadPoolExecutor(workers) as pool:  # a fork is made by the only thread that there is
+            for done in map(one, cases) if fork else pool.map(one, cases):
+                tries.append(done)
+                report(done)
+    return tries
+
+
+def as_table(tries: Sequence[Try], command: str) -> str:
+    """The tries as Markdown: kinds of fault, tries and survivals, and every loss in words.
+
+    Args:
+        tries: What was tried.
+        command: The command line that makes the table.
+
+    Returns:
+        Markdown.
+    """
+    kinds = Counter((one.fault.kind, one.setting) for one in tries)
+    survived = Counter((one.fault.kind, one.setting) for one in tries if not one.loss)
+    lines = [f"`{command}`", "", f"Commands: {', '.join(dict.fromkeys(one.command for one in tries))}.", ""]
+    lines += ["| fault | setting | tries | survived |", "|---|---|--:|--:|"]
+    lines += [
+        f"| {kind} | {setting} | {n} | {survived[kind, setting]} |" for (kind, setting), n in sorted(kinds.items())
+    ]
+    lines += [f"| **all** | | **{len(tries)}** | **{sum(survived.values())}** |", ""]
+    lines += [f"- {t.command}, {t.setting}, {t.fault.kind} {t.fault.k}: {t.loss}" for t in tries if t.loss]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True)
+class FaultOptions:
+    """Try commands under faults and write a table.
+
+    Attributes:
+        commands: Where a list of `Command` is, as MODULE:NAME.
+        table: The Markdown file to write; printed only without it.
+        only: Names of the commands to try; all when left out.
+        most: Most tries of one kind of fault and command.
+        stages: Parts of paths at which a command is killed too, such as "summary" or ".png".
+        workers: Tries at a time.
+        fork: Run forks of this process, one at a time; it has loaded the commands' module and called its ``warm``.
+    """
+
+    commands: str = "reference.tests.fault_cases:COMMANDS"
+    table: Path | None = None
+    only: tuple[str, ...] = ()
+    most: int = 4
+    stages: tuple[str, ...] = ()
+    workers: int = 1
+    fork: bool = False
+
+
+def main(options: FaultOptions) -> int:
+    """Try everything.
+
+    Returns:
+        1 when something was lost, else 0.
+    """
+    module, _, name = options.commands.partition(":")
+    loaded = importlib.import_module(module)
+    if options.fork and hasattr(loaded, "warm"):
+        loaded.warm()
+    commands = [c for c in getattr(loaded, name) if not options.only or c.name in options.only]
+    console = Console()
+
+    def report(done: Try) -> None:
+        console.print(
+            f"{done.command}, {done.setting}, {done.fault.kind} {done.fault.k}: {done.loss or 'survived'}", markup=False
+        )
+
+    tries = try_all(
+        commands, most=options.most, stages=options.stages, workers=options.workers, fork=options.fork, report=report
+    )
+    table = as_table(tries, "python -m reference.tests.faults " + " ".join(sys.argv[1:]))
+    if options.table:
+        options.table.write_text(table, encoding="utf-8")
+    console.print(table, markup=False)
+    return 1 if any(one.loss for one in tries) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(FaultOptions)))

@@ -1,0 +1,88 @@
+"""Many runs and many readings: memory, descriptors and folders stay as small as after the first ones.
+
+``SEEM_ENDURANCE=full`` takes 500 runs and 10,000 readings instead of a few.
+"""
+
+import gc
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from reference.tests.small_runs import CALM, FILES, write_small
+from reference.tests.training_cases import dataset
+from seem.executors import ExecutorOptions
+from seem.monitor import Monitor
+from seem.sweep import Task, run_sweep
+from seem.training import train
+
+FULL = os.environ.get("SEEM_ENDURANCE") == "full"
+RUNS, READINGS = (500, 10_000) if FULL else (24, 300)
+SHORT = replace(CALM, budget=4, reading_interval=2)
+SPARE = 24e6
+"""Bytes by which allocators may grow after the first part; a leak of 3 kB a reading would pass it at full size."""
+
+
+def memory() -> int:
+    """Resident bytes of this process, what is unreachable collected."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_sweep_of_many_runs_leaves_memory_and_descriptors_as_they_were(tmp_path):
+    data = write_small(tmp_path / "small.hdf5")
+    tasks = [Task(f"tiny-seed{seed}", replace(SHORT, seed=seed), data) for seed in range(RUNS)]
+    sizes, marks = [], []
+    for index, (_, folder) in enumerate(run_sweep(tasks, tmp_path / "out", ExecutorOptions(workers=1))):
+        assert {path.name for path in folder.iterdir()} == {*FILES, "outcome.json"}
+        sizes.append(size(folder))
+        if index in (RUNS // 4, RUNS - 1):
+            marks.append((memory(), descriptors()))
+    assert len(sizes) == RUNS
+    assert max(sizes) < 1.1 * min(sizes)
+    assert len(list((tmp_path / "out").iterdir())) == RUNS
+    assert marks[1][1] == marks[0][1]
+    assert marks[1][0] - marks[0][0] < SPARE
+
+
+def test_a_run_of_many_readings_leaves_descriptors_as_they_were(tmp_path):
+    """The folder grows by its lines alone: as much in the second half as in the first."""
+    steps = READINGS // 10
+    config = replace(SHORT, budget=steps, reading_interval=1)
+    seen: dict[int, tuple[int, int]] = {}
+
+    def look(step: int) -> None:
+        seen[step] = ((tmp_path / "run" / "readings.jsonl").stat().st_size, descriptors())
+
+    train(config, dataset(), tmp_path / "run", on_step=look)
+    first, half, last = min(seen), steps // 2, max(seen)
+    assert seen[last][1] == seen[half][1]
+    growth = (seen[half][0] - seen[first][0]) / (half - first), (seen[last][0] - seen[half][0]) / (last - half)
+    assert 0.9 < growth[1] / growth[0] < 1.1
+
+
+def test_a_monitor_of_many_readings_leaves_memory_as_it_was():
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    rows = dataset().transitions
+    x = torch.cat((rows.observations, rows.actions), dim=1)
+    x_next = torch.cat((rows.next_observations, rows.actions), dim=1)
+    error = torch.ones(len(rows))
+    monitor = Monitor(discount=0.9, lr=1e-3)
+    marks = []
+    for step in range(READINGS):
+        monitor.read(critic, x, x_next, td_error=error, terminals=rows.terminals, step=step)
+        if step in (READINGS // 4, READINGS - 1):
+            marks.append((memory(), descriptors()))
+    assert marks[1][1] == marks[0][1]
+    assert marks[1][0] - marks[0][0] < SPARE
