@@ -218,7 +218,7 @@ def _check_pair(name: str, made: object) -> None:
 
 
 def _are_rows(part: Tensor) -> bool:
-    """Rows of numbers; of whole numbers also one a row, as discrete actions are."""
+    """Rows of numbers; of whole numbers also one per row, as discrete actions are."""
     whole = not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
     return part.ndim >= 1 if whole else part.is_floating_point() and part.ndim >= 2
 

@@ -38,7 +38,7 @@ class Parts(nn.Module):
             parameter.requires_grad_(index // 2 not in frozen)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """One value a critic."""
+        """One value per critic."""
         values = []
         for path, head in zip(self.paths, self.heads, strict=True):
             h = x

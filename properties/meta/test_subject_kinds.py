@@ -21,7 +21,7 @@ class Discrete(nn.Module):
         self.embed, self.linear = nn.Embedding(3, 2), nn.Linear(6, 1)
 
     def forward(self, states, actions):
-        """One value a row."""
+        """One value per row."""
         return self.linear(torch.cat((states, self.embed(actions)), 1))
 
 
@@ -33,7 +33,7 @@ class Pixels(nn.Module):
         self.net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
 
     def forward(self, images):
-        """One value a row."""
+        """One value per row."""
         return self.net(images.to(self.net[0].weight.dtype) / 256)
 
 
@@ -45,7 +45,7 @@ class Spare(nn.Module):
         self.linear, self.spare = nn.Linear(3, 1), nn.Linear(3, 2)
 
     def forward(self, x):
-        """One value a row."""
+        """One value per row."""
         return self.linear(x)
 
 
@@ -73,12 +73,12 @@ FACTORIES = {
 
 
 @pytest.mark.parametrize("name", FACTORIES)
-def test_every_claim_that_applies_holds(name):
+def test_every_property_that_applies_holds(name):
     subject = Subject(name, FACTORIES[name])
     traits = read_traits(subject)
     assert traits.no_kernel is None
-    applied = [claim for claim in PROPERTIES if claim.unless(traits) is None]
+    applied = [property_ for property_ in PROPERTIES if property_.unless(traits) is None]
     assert len(applied) >= 6
-    for claim in applied:
+    for property_ in applied:
         for draw in DRAWS:
-            claim.check(subject.trial(draw), traits)
+            property_.check(subject.trial(draw), traits)

@@ -164,12 +164,14 @@ def _column(values: Tensor | None, rows: int, name: str) -> Float[Tensor, " M"] 
 
 
 def _error(values: Tensor | None, rows: int) -> Float[Tensor, "*N M"] | None:
-    """One error a row, or one a critic and row; an overflow in it is a result, told later."""
+    """One error per row, or one per critic and row; an overflow in it is a result, told later."""
     if values is None:
         return None
     flat = values[..., 0] if values.ndim > 1 and values.shape[-1] == 1 and values.shape != (1, rows) else values
     if flat.ndim not in (1, 2) or flat.shape[-1] != rows:
-        raise InputError(f"td_error has shape {tuple(values.shape)}, but there are {rows} rows: pass one number a row")
+        raise InputError(
+            f"td_error has shape {tuple(values.shape)}, but there are {rows} rows: pass one number per row"
+        )
     return flat.to("cpu", torch.float64)
 
 

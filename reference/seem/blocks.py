@@ -167,7 +167,9 @@ def _next_actions(policy: Any, batch: Batch) -> Tensor:
         raise InputError(f"the policy returns a {type(made).__name__}: pass a function that returns the actions alone")
     actions = tensors(made, "the policy's actions")
     if actions.ndim == 0 or len(actions) != batch.rows:
-        raise InputError(f"the policy gives shape {tuple(actions.shape)} for {batch.rows} rows: pass one action a row")
+        raise InputError(
+            f"the policy gives shape {tuple(actions.shape)} for {batch.rows} rows: pass one action per row"
+        )
     return actions
 
 
@@ -205,7 +207,7 @@ def _error(
         if batch.td_error.shape != (count, rows):
             raise InputError(
                 f"td_error has shape {tuple(batch.td_error.shape)} for {count} critics of {rows} rows: pass one "
-                "error a critic and row"
+                "error per critic and row"
             )
         return batch.td_error
     if batch.targets is not None:
@@ -219,7 +221,7 @@ def backed_up(values_next: Float[Tensor, "N M"], backup: Any) -> Float[Tensor, "
     """The value that the critics learn from.
 
     Raises:
-        InputError: When the backup is unknown, or gives no value a row.
+        InputError: When the backup is unknown, or gives no value per row.
     """
     if backup == "min":
         return values_next.amin(0)
@@ -229,5 +231,5 @@ def backed_up(values_next: Float[Tensor, "N M"], backup: Any) -> Float[Tensor, "
         raise InputError(f'backup {backup!r} is unknown: pass "min", "mean" or a function of the values (N, M)')
     made = backup(values_next)
     if not isinstance(made, Tensor) or made.shape != values_next.shape[1:]:
-        raise InputError("the backup gives no value a row: pass a function of the values (N, M) to (M,)")
+        raise InputError("the backup gives no value per row: pass a function of the values (N, M) to (M,)")
     return made

@@ -22,7 +22,7 @@ from seem.errors import InputError
 Targets = str | float
 """\"copied\", \"frozen\" or a rate τ."""
 Numbers = Any
-"""One number, or one a row: a float, a tensor, an array or a list."""
+"""One number, or one per row: a float, a tensor, an array or a list."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Training:
     """How the critics are trained.
 
     Attributes:
-        discount: γ in [0, 1]: one number, or one a row (γ^k for n-step returns), shape (M,) or (M, 1).
+        discount: γ in [0, 1]: one number, or one per row (γ^k for n-step returns), shape (M,) or (M, 1).
         lr: Learning rate of plain gradient descent; None when it is not known, or ``optimizer`` is given.
         optimizer: The live torch optimiser, never changed; its parameters are the ones that count.
         loss_scale: What the mean-squared loss is multiplied by: .5 for half of it, 1/N for a mean over N critics too.
-        row_weights: w, one a row, as importance weights; None weighs all alike.
+        row_weights: w, one per row, as importance weights; None weighs all alike.
         huber_knee: Where torch's Huber loss turns linear; None for the squared loss.
         targets: "copied" at every step, "frozen" between rare copies, or the rate τ in (0, 1) of averaged ones.
 
@@ -183,7 +183,7 @@ def column(values: object, rows: int, name: str) -> Float[Tensor, " M"]:
     if tensor.numel() == 1:
         return tensor.reshape(1).to("cpu", torch.float64).expand(rows)
     if tensor.shape not in ((rows,), (rows, 1)):
-        raise InputError(f"{name} has shape {tuple(tensor.shape)}, but there are {rows} rows: pass one number a row")
+        raise InputError(f"{name} has shape {tuple(tensor.shape)}, but there are {rows} rows: pass one number per row")
     return tensor.reshape(rows).to("cpu", torch.float64)
 
 

@@ -127,7 +127,7 @@ def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str |
         if math.isfinite(steps):
             return _between(step, steps, math.inf, "overshoot")
         reason = (
-            f"the step size overshoots (gain {stiffest.overshoot_gain:.2f} a step), below the threshold 2L "
+            f"the step size overshoots (gain {stiffest.overshoot_gain:.2f} per step), below the threshold 2L "
             "past which the law has no recovery"
         )
         return refuse(step, reason, "overshoot")

@@ -95,7 +95,7 @@ def backward(subject: Subject, value: Tensor) -> list[Tensor | None]:
 
 
 def rows_by_loop(subject: Subject, arguments: tuple[Tree, ...], names: Sequence[str], critics: int) -> Rows:
-    """Per-row gradients by one evaluation and backward pass a row and critic; see `jacobian`."""
+    """Per-row gradients by one evaluation and backward pass per row and critic; see `jacobian`."""
     count = len(leaves(arguments)[0])
     chosen = {name: index for index, name in enumerate(subject.parameters) if name in set(names)}
     rows = {

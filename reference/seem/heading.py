@@ -18,7 +18,7 @@ def alignment(critic: nn.Module, x: Tree, td_error: Tensor) -> float:
     """Cosine between the negative semi-gradient -Φ(X)ᵀu and the parameters θ; 0 when either vanishes.
 
     Args:
-        critic: A module with one output a row.
+        critic: A module with one output per row.
         x: X, shape (M, inputs), or a tuple of tensors.
         td_error: u, shape (M,).
 

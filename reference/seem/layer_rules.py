@@ -178,11 +178,8 @@ def _norm(standardise: Callable[..., Tensor], channel_first: bool) -> Callable[.
 
         def rows(tensor: Tensor) -> Tensor:
             if channel_first:
-                grouped = (
-                    by_rows(tensor.flatten(2), 2, collector.rows)
-                    if tensor.ndim > 2
-                    else by_rows(tensor, 1, collector.rows)
-                )
+                flat = tensor.flatten(2) if tensor.ndim > 2 else tensor
+                grouped = by_rows(flat, min(tensor.ndim - 1, 2), collector.rows)
                 return grouped.sum((1, 3)) if tensor.ndim > 2 else grouped.sum(1)
             width = (weight if weight is not None else bias).ndim
             return by_rows(tensor, width, collector.rows).sum(1).flatten(1)

@@ -1,8 +1,8 @@
-r"""Factors of per-row gradients of any module: one forward pass, and one backward pass a critic.
+r"""Factors of per-row gradients of any module: one forward pass, and one backward pass per critic.
 
-Every call that uses a parameter in a known way is collected (linear maps, convolutions, embeddings, normalisations, sums
-and products with a parameter). Its input h and the derivative δ of a critic's value by its output are all that the
-kernel needs: with one token a row :math:`(\delta\delta'^\top)\circ(hh'^\top)`, with more the sum over pairs of tokens,
+Every call that uses a parameter in a known way is collected (linear maps, convolutions, embeddings, normalisations,
+sums and products with a parameter). Its input h and the derivative δ of a critic's value by its output are all that the
+kernel needs: with a token per row :math:`(\delta\delta'^\top)\circ(hh'^\top)`, with more the sum over pairs of tokens,
 or the row's own gradient :math:`\sum_t \delta_t h_t^\top` where that is smaller. A parameter that is computed from
 others (weight norm, a slice) is pulled back to them. What is used in no known way is named `loose`, and its per-row
 gradients are taken by `seem.gradients`.
@@ -37,7 +37,7 @@ class Factors:
 
 
 def factors(subject: Subject, arguments: tuple[Tree, ...]) -> tuple[Tensor, Factors]:
-    """The factors of all critics, by one forward and one backward pass a critic.
+    """The factors of all critics, by one forward and one backward pass per critic.
 
     Args:
         subject: The critics.

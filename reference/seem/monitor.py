@@ -73,7 +73,7 @@ class Monitor:
     """Readings of one critic in training.
 
     Args:
-        discount: γ in [0, 1], one number or one a row.
+        discount: γ in [0, 1], one number or one per row.
         lr: Learning rate of the mean-squared loss over the critic's minibatch.
         share: Largest share of the elapsed time that whole readings may take, by `due`.
         dense_share: Largest share of the elapsed time that computing all eigenvalues may take; 1 computes them

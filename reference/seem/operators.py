@@ -207,6 +207,6 @@ def operator_of(
     with untouched():
         subject, here, values = readable(critic, x, dtype=None)
         if len(values) > 1:
-            raise InputError(f"a critic has one output a row, this one gives {len(values)}: read it by seem.read")
+            raise InputError(f"a critic has one output per row, this one gives {len(values)}: read it by seem.read")
         mask = discount * (1 - terminals.to(values))
         return ModuleOperator(subject, here, subject.arguments(x_next), mask)

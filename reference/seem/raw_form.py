@@ -43,7 +43,7 @@ def check_one_critic(kernel: Kernel) -> None:
     """
     if len(kernel.values) > 1:
         raise InputError(
-            f"a critic has one output a row, this one gives {len(kernel.values)}: pass a one-output network, or read "
+            f"a critic has one output per row, this one gives {len(kernel.values)}: pass a one-output network, or read "
             "all of them by seem.read"
         )
 

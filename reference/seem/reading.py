@@ -42,7 +42,7 @@ def read(
     """Read critics in training, without touching them.
 
     Args:
-        critics: One module or several, with one or several values a row; they may share parts. Each takes (s, a), or
+        critics: One module or several, with one or several values per row; they may share parts. Each takes (s, a), or
             both side by side where its forward has one argument. None with ``batch`` as `blocks_of_arrays` wants it.
         batch: M transitions: a mapping, named tuple or object with observations, actions, rewards, next_observations,
             terminals (never time-outs), discounts by row, targets; or the raw form with x, x_next, td_error. Tensors

@@ -19,7 +19,7 @@ OVERFLOWED = "the kernel or the TD error has left the floating-point range: the 
 class Reading:
     """What one look at the critics of one training says.
 
-    The fields are cheap: one forward and two backward passes a critic, the blocks, and the leading eigenvalue. The
+    The fields are cheap: one forward and two backward passes per critic, the blocks, and the leading eigenvalue. The
     properties marked *all eigenvalues* cost a dense eigenvalue computation (of size NM, and for `critics` N of size M)
     when they are first asked for, those marked *scan* some dozens.
 
@@ -70,7 +70,7 @@ class Reading:
 
     @property
     def rate(self) -> float | None:
-        """ηλ, the growth a step in the leading mode; None where a step is not one of plain gradient descent."""
+        """ηλ, the growth per step in the leading mode; None where a step is not one of plain gradient descent."""
         held = self.step_size is None or self.leading is None or "rate" in self.reasons
         return None if held else self.step_size * self.leading  # type: ignore[operator]
 

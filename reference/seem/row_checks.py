@@ -77,7 +77,7 @@ def evaluated(subject: Subject, arguments: tuple[Tree, ...]) -> Tensor:
     """`Subject.values`, with a failure of the forward as one sentence.
 
     Raises:
-        InputError: When the module fails, or does not give one number a row and critic.
+        InputError: When the module fails, or does not give one number per row and critic.
     """
     try:
         return subject.values(arguments)

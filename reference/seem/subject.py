@@ -158,7 +158,7 @@ class Subject:
         """All critics' values, shape (N, M), tracked.
 
         Raises:
-            InputError: When a module fails on the rows, or does not give one number a row and critic.
+            InputError: When a module fails on the rows, or does not give one number per row and critic.
         """
         return torch.cat([self.values_of(module, arguments) for module in self.modules])
 

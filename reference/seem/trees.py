@@ -56,7 +56,7 @@ def row_axis(part: Tensor, rows: int) -> int:
     """Where the rows stand in one tensor of values: 0 in (M,) and (M, 1), 1 in (N, M) and (N, M, 1).
 
     Raises:
-        InputError: On any other shape, as that of a head with several outputs a row.
+        InputError: On any other shape, as that of a head with several outputs per row.
     """
     flat = part[..., 0] if part.ndim > 1 and part.shape[-1] == 1 else part
     if flat.shape == (rows,) or (flat.ndim == 0 and rows == 1):
@@ -65,6 +65,6 @@ def row_axis(part: Tensor, rows: int) -> int:
     if several or (rows == 1 and flat.ndim == 1 and part.shape[0] == part.numel()):
         return 1
     raise InputError(
-        f"a critic has one output a row, this one gives shape {tuple(part.shape)} for {rows} rows: "
+        f"a critic has one output per row, this one gives shape {tuple(part.shape)} for {rows} rows: "
         "pass a one-output network, or outputs= to pick the critics' values"
     )

@@ -130,7 +130,7 @@ BATCHES = {
     "terminals of 2": (changed("terminals", 7, 2.0), r"terminals\[7\] is 2"),
     "no rows": ((drawn()[0], {k: v[:0] for k, v in drawn()[1].items()}), "no rows"),
     "rows that do not fit": ((drawn()[0], drawn()[1] | {"actions": torch.zeros(3, 3)}), "24 rows"),
-    "rewards of two columns": ((drawn()[0], drawn()[1] | {"rewards": torch.zeros(24, 2)}), "one number a row"),
+    "rewards of two columns": ((drawn()[0], drawn()[1] | {"rewards": torch.zeros(24, 2)}), "one number per row"),
     "no actions": ((drawn()[0], {k: v for k, v in drawn()[1].items() if k != "actions"}), "no actions"),
     "no policy": ((drawn()[0], {k: v for k, v in drawn()[1].items() if k != "next_actions"}), "pass policy"),
     "a NaN in one error": ((nn.Linear(8, 1), ROWS | {"td_error": torch.tensor([1.0] * 7 + [math.nan])}), "row 7"),
@@ -179,7 +179,7 @@ def test_the_raw_form_too(options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"backup": "max"}, "unknown"), ({"backup": lambda values: values}, "no value a row"),
+        ({"backup": "max"}, "unknown"), ({"backup": lambda values: values}, "no value per row"),
         ({"policy": lambda s: (s, s), "drop": True}, "alone"),
         ({"policy": lambda s: s[:3, :3], "drop": True}, "24 rows"),
         ({"outputs": 4}, "names no critic"), ({"target_critics": [drawn(1)[0], drawn(2)[0]]}, "target critics"),

@@ -55,7 +55,7 @@ def test_cloning_brings_the_actor_to_the_data():
 
 
 def per_sample_gradients(critic: Critic, batch: Transitions) -> torch.Tensor:
-    """Φ, one backward pass a row."""
+    """Φ, one backward pass per row."""
     x = torch.cat((batch.observations, batch.actions), 1)
     rows = [torch.autograd.grad(critic(row[None]).sum(), list(critic.parameters())) for row in x]
     return torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
