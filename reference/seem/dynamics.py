@@ -174,7 +174,7 @@ def check_successors(values: Tensor, name: str) -> None:
 
 
 def column(values: object, rows: int, name: str) -> Float[Tensor, " M"]:
-    """One float64 number a row, from (M,), (M, 1) or a scalar.
+    """One float64 number per row, from (M,), (M, 1) or a scalar.
 
     Raises:
         InputError: On another shape.
