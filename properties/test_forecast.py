@@ -164,7 +164,8 @@ def test_overshoot_short_of_the_threshold_is_named_and_not_forecast(data, depth)
     made = make(history, depth)
     gain = history[0][-1].overshoot_gain
     reason = (
-        f"the step size overshoots (gain {gain:.2f} per step), below the threshold 2L past which the law has no recovery"
+        f"the step size overshoots (gain {gain:.2f} per step), below the threshold 2L "
+        "past which the law has no recovery"
     )
     assert made == refuse(last_step(history), reason, "overshoot")
 
