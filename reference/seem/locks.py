@@ -20,6 +20,7 @@ from seem.files import remove_partial
 LOCK = ".lock"
 """Name of a folder's lock file; it is gone once its holder is done, and stays where one was killed."""
 POLL_SECONDS = 0.1
+SIGNING_POLLS = 10
 WITHOUT_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 """How a file system says that it has no locks, as NFS does where its lock service is off."""
 HOLDER_BYTES = 4096
@@ -144,6 +145,10 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
+    for _ in range(SIGNING_POLLS):  # the lock is held a moment before its holder has signed
+        if os.fstat(descriptor).st_size:
+            break
+        time.sleep(POLL_SECONDS)
     try:
         holder = json.loads(os.pread(descriptor, HOLDER_BYTES, 0))
         command = f" ({' '.join(str(holder['command']).split())})" if holder["command"] else ""

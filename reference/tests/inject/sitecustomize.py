@@ -152,6 +152,7 @@ def install(fault: dict[str, Any], umask: int | None = None) -> None:
         buffer = io.BufferedRandom(raw, size) if "+" in mode else io.BufferedWriter(raw, size)
         return buffer if "b" in mode else io.TextIOWrapper(buffer, encoding, errors, newline, buffering == 1)
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have it ignored, as nohup does
     if umask is not None:
         os.umask(umask)
     io.open = builtins.open = opened
