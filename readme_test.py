@@ -7,7 +7,9 @@ their outcomes together, so that the last one judges every claim.
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fresh") / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def scratch():
+    """Where the tests keep their files: in memory where there is such a place, since they often wait for the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own in it
+    folder = tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
@@ -63,9 +74,9 @@ def outcomes(tmp_path_factory):
 
 
 @pytest.mark.readme
-def test_second_command_passes(clone, outcomes):
+def test_second_command_passes(clone, outcomes, scratch):
     rest = f"--ignore=properties --ignore=theory --claim-outcomes={outcomes}"
-    assert shell(commands()[1], clone, PYTEST_ADDOPTS=rest).returncode == 0
+    assert shell(commands()[1], clone, PYTEST_ADDOPTS=rest, TMPDIR=scratch).returncode == 0
 
 
 @pytest.mark.readme
@@ -73,7 +84,7 @@ def test_second_command_passes(clone, outcomes):
     "command",
     ["python experiments/verify_growth.py --env hopper --quick", "pytest -n auto theory/", "nox -s properties"],
 )
-def test_the_commands_by_which_the_project_is_used_pass(clone, outcomes, command):
+def test_the_commands_by_which_the_project_is_used_pass(clone, outcomes, scratch, command):
     activated = {"PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = shell(command, clone, PYTEST_ADDOPTS=f"--claim-outcomes={outcomes}", **activated)
+    done = shell(command, clone, PYTEST_ADDOPTS=f"--claim-outcomes={outcomes}", TMPDIR=scratch, **activated)
     assert done.returncode == 0
