@@ -114,8 +114,8 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticR
         step: Critic steps taken so far.
 
     Returns:
-        One reading per critic, None where its kernel has overflowed, and the target policy's actions π(s') without
-        noise, shape (M, action_dim).
+        One reading per critic, None where its kernel, its value or its target has overflowed, and the target policy's
+        actions π(s') without noise, shape (M, action_dim).
     """
     with evaluating(agent):
         x = torch.cat((rows.observations, rows.actions), dim=1)
@@ -124,8 +124,11 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticR
         errors = agent.values(rows).detach() - agent.td_target(rows, noisy=False)
         settings = {"discount": agent.config.discount, "lr": agent.config.critic_lr, "step": step}
         taken = [
-            # Recorded studies read the blocks in the training's own dtype.
+            # Recorded studies read the blocks in the training's own dtype. The data are finite here: an error that is
+            # not is what the training has come to.
             take_reading(critic, x, x_next, error, rows.terminals, index=index, dtype=None, **settings)
+            if torch.isfinite(error).all()
+            else None
             for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))
         ]
     return taken, actions
