@@ -10,7 +10,6 @@ import tyro
 import seem
 from seem.agents import AgentConfig, BuiltIn
 from seem.checks import check_choice, check_integer, check_number, check_seed, check_steps
-from seem.checks import open_device as open_device
 from seem.datasets import Dataset
 from seem.records import RECORD_FORMAT, canonical_json, digest
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from rich.table import Table
-from studies.growth.verdicts import of_kind
+from studies.growth.verdicts import by_kind
 from studies.shared.runs import KeptRun
 
 
 def tables(runs: Sequence[KeptRun]) -> list[Table]:
     """Gradient descent, its controls, and Adam, as far as there are runs of them."""
-    rows = {kind: of_kind(runs, kind) for kind in ("plain", "layer-norm", "low-discount", "adam")}
+    rows = by_kind(runs)
     shown = [descent_table(rows["plain"])]
     if rows["layer-norm"] or rows["low-discount"]:
         shown.append(control_table(rows))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from studies.growth.rows import LIMITS
-from studies.growth.runs import CONTROL_FACTORS
+from studies.growth.runs import CONTROL_FACTORS, KINDS
 from studies.shared.declaration import read_declaration
 from studies.shared.runs import KeptRun
 from studies.shared.verdicts import Verdict
@@ -28,9 +28,14 @@ def of_kind(runs: Sequence[KeptRun], kind: str) -> list[KeptRun]:
     return sorted((run for run in runs if run["kind"] == kind), key=lambda run: (run["depth"], run["seed"]))
 
 
+def by_kind(runs: Sequence[KeptRun]) -> dict[str, list[KeptRun]]:
+    """The runs of every kind, each by depth and seed."""
+    return {kind: of_kind(runs, kind) for kind in KINDS}
+
+
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     """The verdicts, from kept runs, in the order in which they are printed."""
-    rows = {kind: of_kind(runs, kind) for kind in ("plain", "layer-norm", "low-discount", "adam")}
+    rows = by_kind(runs)
     depths = sorted({row["depth"] for row in rows["plain"]})
     verdicts = [_forecast_verdict(rows["plain"], fraction, limit) for fraction, limit in LIMITS.items()]
     verdicts.append(_mechanism_verdict(rows["plain"]))

@@ -16,7 +16,8 @@ import seem
 from peers import SCRIPTS
 from peers.pipe import Peer, find_peer
 from seem.agents.td3 import TD3, TD3Config
-from seem.config import RunConfig, open_device
+from seem.checks import open_device
+from seem.config import RunConfig
 from seem.errors import InputError
 from seem.networks import MLPConfig
 from seem.transitions import Transitions

@@ -24,7 +24,7 @@ from studies.shared.training import DeclaredRun, measure_once, training_study
 from studies.shared.verdicts import Verdict
 
 from seem.agents import Agent
-from seem.config import open_device
+from seem.checks import open_device
 from seem.datasets import Dataset
 from seem.ntk import gram_blocks
 from seem.plots import new_figure
