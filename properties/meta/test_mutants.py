@@ -24,7 +24,8 @@ def test_every_entry_of_the_catalogue_applies():
     assert len(read_catalogue()) >= 60
 
 
-def test_a_mistake_that_the_property_cannot_see_survives():
+def test_a_mistake_that_the_property_cannot_see_survives(monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--an-option-of-the-run-around-it")
     assert try_mutant(UNSEEN)[0] == "survived"
 
 

@@ -59,12 +59,13 @@ def run_pytest(tests: Iterable[str], package: Path) -> subprocess.CompletedProce
         The finished process; its status is pytest's.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    # Options of a run that this one is part of are not for it: they can fail a test that the mutant does not.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     environment = {"PYTHONPATH": str(package), "HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment = os.environ | environment
     return subprocess.run(  # noqa: S603 - the command is this interpreter's pytest
         command,
         cwd=REPOSITORY,
-        env=environment,
+        env=kept | environment,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

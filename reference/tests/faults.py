@@ -9,72 +9,28 @@ are its command line, its output folder and the fields that a repetition changes
 """
 
 import importlib
-import json
 import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import tyro
 from rich.console import Console
 
+from reference.tests.fault_files import contents, differs
+from reference.tests.fault_plan import SETTINGS, Fault, Setting, plan
 from reference.tests.fault_processes import Done, run
-from seem.locks import LOCK
+from reference.tests.inject.sitecustomize import HAPPENED
 
-CALLS = ("write", "fsync", "replace", "mkdir", "open", "create", "unlink")
-ERRORS = ("ENOSPC", "EIO", "EACCES")
-SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 STATUSES = {"SIGKILL": {-9, 137}, "SIGTERM": {-15, 143}, "SIGHUP": {-1, 129}, "SIGINT": {-2, 130}}
 TRACEBACK = "Traceback (most recent call last)"
 BAD_INPUT = 2
-
-
-def contents(folder: Path, volatile: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """All files of a folder by name, without the fields that a repetition changes.
-
-    A lock file that could not be removed counts for nothing: it locks nothing once its process has ended.
-
-    Args:
-        folder: The output folder.
-        volatile: Names of fields of JSON objects and of attributes of HDF5 files, at any depth.
-
-    Returns:
-        Bytes, values of JSON files, or arrays and attributes of HDF5 files.
-    """
-    found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and path.name != LOCK):
-        name, content = path.relative_to(folder).as_posix(), path.read_bytes()
-        if path.suffix == ".json":
-            found[name] = _without(json.loads(content), volatile)
-        elif path.suffix == ".jsonl":
-            found[name] = [_without(json.loads(line), volatile) for line in content.splitlines()]
-        elif path.suffix == ".hdf5":
-            found[name] = _arrays(path, volatile) or content
-        else:
-            found[name] = content
-    return found
-
-
-def _arrays(path: Path, volatile: frozenset[str]) -> tuple[dict[str, bytes], dict[str, str]] | None:
-    try:
-        with h5py.File(path) as file:
-            arrays = {key: node[()].tobytes() for key, node in file.items()}
-            return arrays, {key: str(value) for key, value in file.attrs.items() if key not in volatile}
-    except OSError:  # a test's stand-in for one
-        return None
-
-
-def _without(value: Any, volatile: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _without(item, volatile) for key, item in value.items() if key not in volatile}
-    return [_without(item, volatile) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -105,71 +61,24 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Where and how a command runs.
-
-    Attributes:
-        name: What the table calls it.
-        folder: Name of the output folder.
-        umask: The process's umask, or None.
-        optimise: Whether assertions are off (``python -O``).
-        elsewhere: Whether the working directory is another one than the repository.
-    """
-
-    name: str = "plain"
-    folder: str = "out"
-    umask: int | None = None
-    optimise: bool = False
-    elsewhere: bool = False
-
-
-SETTINGS = (
-    Setting(),
-    Setting("umask 077", umask=0o077),
-    Setting("python -O", optimise=True),
-    Setting("another working directory", elsewhere=True),
-    Setting("spaces and unicode", folder="an output – of ünïcode 輸出 [/x] $\\bad$ 'q'"),
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens at a call; see ``inject/sitecustomize.py``.
-
-    Attributes:
-        does: Name of an error or signal, "clock", or "" for nothing.
-        call: A kind of call, or "any".
-        k: Which one.
-        lasting: Whether all later ones fail too, as on a full disk.
-        path: Only calls on paths that contain this count: a stage of the command.
-        jump: Seconds by which the clocks jump.
-    """
-
-    does: str = ""
-    call: str = "any"
-    k: int = 0
-    lasting: bool = False
-    path: str = ""
-    jump: float = 0.0
-
-    @property
-    def kind(self) -> str:
-        """What the table calls it."""
-        if self.does == "clock":
-            return f"clock jumps by {self.jump:+g} s"
-        stage = f" on *{self.path}*" if self.path else ""
-        return f"{self.does}{' from a' if self.lasting else ' at a'} {self.call}{stage}" if self.does else "none"
-
-
-@dataclass(frozen=True)
 class Try:
-    """One try: a command, a setting, a fault, and why it is a loss ("" where it survived)."""
+    """One try.
+
+    Attributes:
+        command: Name of the command.
+        setting: Name of the setting.
+        fault: What was to happen.
+        status: The first process's exit status.
+        loss: Why it is a loss; "" where it survived.
+        happened: Whether the fault happened: a command may not come by the call, and then nothing was tried.
+    """
 
     command: str
     setting: str
     fault: Fault
     status: int
     loss: str
+    happened: bool = True
 
 
 def launch(command: Command, setting: Setting, fault: Fault, out: Path, counts: Path, *, fork: bool) -> Done:
@@ -224,7 +133,7 @@ def attempt(command: Command, setting: Setting, fault: Fault, expected: Any, *, 
     with tempfile.TemporaryDirectory() as name:
         out, counts = _folders(Path(name), setting)
         done = launch(command, setting, fault, out, counts, fork=fork)
-        loss = why_lost(command, fault, done)
+        loss, happened = why_lost(command, fault, done), not fault.does or numbers_of(counts)[HAPPENED] > 0
         finished = done.status == command.status
         if not loss and finished and (difference := differs(command.files(out), expected)):
             loss = f"finished with other files: {difference}"
@@ -234,7 +143,7 @@ def attempt(command: Command, setting: Setting, fault: Fault, expected: Any, *, 
                 loss = f"the same command then ends with status {again.status}: {_last(again.errors)}"
             elif difference := differs(command.files(out), expected):
                 loss = f"the same command then leaves other files: {difference}"
-        return Try(command.name, setting.name, fault, done.status, loss)
+        return Try(command.name, setting.name, fault, done.status, loss, happened)
 
 
 def _attempt_case(command: Command, expected: Any, fork: bool, case: tuple[Setting, Fault]) -> Try:
@@ -255,14 +164,6 @@ def why_lost(command: Command, fault: Fault, done: Done) -> str:
     return ""
 
 
-def differs(found: Any, expected: Any) -> str:
-    """The names of files that differ; "" when none does."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        names = found.keys() | expected.keys()
-        return ", ".join(sorted(n for n in names if n not in found or n not in expected or found[n] != expected[n]))
-    return "" if found == expected else "the files"
-
-
 def _folders(parent: Path, setting: Setting) -> tuple[Path, Path]:
     out, counts = parent / setting.folder, parent / "counts"
     out.mkdir(parents=True)
@@ -273,35 +174,6 @@ def _folders(parent: Path, setting: Setting) -> tuple[Path, Path]:
 def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "no word"
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Up to ``most`` numbers from 1 to ``count``, the first and the last among them, evenly spread."""
-    if count <= most:
-        return list(range(1, count + 1))
-    return sorted({1 + round(index * (count - 1) / max(most - 1, 1)) for index in range(most)})
-
-
-def plan(calls: Counter[str], most: int, stages: Sequence[str] = ()) -> Iterator[Fault]:
-    """All faults of a command.
-
-    Args:
-        calls: Its numbers of calls.
-        most: Most tries of one kind.
-        stages: Parts of paths at which it is killed too.
-
-    Yields:
-        Faults.
-    """
-    for call in CALLS:
-        for error in ERRORS:
-            yield from (Fault(error, call, k) for k in spread(calls[call], most))
-        yield from (Fault("ENOSPC", call, k, lasting=True) for k in spread(calls[call], min(most, 2)))
-    for name in SIGNALS:
-        yield from (Fault(name, "any", k) for k in spread(calls["any"], most))
-        yield from (Fault(name, "any", 1, path=stage) for stage in stages)
-    for jump in (-1e6, 1e6):
-        yield from (Fault("clock", "any", k, jump=jump) for k in spread(calls["any"], min(most, 2)))
 
 
 def try_all(
@@ -351,6 +223,8 @@ def try_all(
 def as_table(tries: Sequence[Try], command: str) -> str:
     """The tries as Markdown: kinds of fault, tries and survivals, and every loss in words.
 
+    Faults that did not happen are no tries, unless something was lost all the same.
+
     Args:
         tries: What was tried.
         command: The command line that makes the table.
@@ -358,6 +232,7 @@ def as_table(tries: Sequence[Try], command: str) -> str:
     Returns:
         Markdown.
     """
+    planned, tries = len(tries), [one for one in tries if one.happened or one.loss]
     kinds = Counter((one.fault.kind, one.setting) for one in tries)
     survived = Counter((one.fault.kind, one.setting) for one in tries if not one.loss)
     lines = [f"`{command}`", "", f"Commands: {', '.join(dict.fromkeys(one.command for one in tries))}.", ""]
@@ -366,6 +241,8 @@ def as_table(tries: Sequence[Try], command: str) -> str:
         f"| {kind} | {setting} | {n} | {survived[kind, setting]} |" for (kind, setting), n in sorted(kinds.items())
     ]
     lines += [f"| **all** | | **{len(tries)}** | **{sum(survived.values())}** |", ""]
+    if absent := planned - len(tries):
+        lines += [f"{absent} further faults were planned at calls that did not come; they count for nothing.", ""]
     lines += [f"- {t.command}, {t.setting}, {t.fault.kind} {t.fault.k}: {t.loss}" for t in tries if t.loss]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -375,7 +252,7 @@ class FaultOptions:
     """Try commands under faults and write a table.
 
     Attributes:
-        commands: Where a list of `Command` is, as MODULE:NAME.
+        commands: Where lists of `Command` are, each as MODULE:NAME.
         table: The Markdown file to write; printed only without it.
         only: Names of the commands to try; all when left out.
         most: Most tries of one kind of fault and command.
@@ -384,7 +261,7 @@ class FaultOptions:
         fork: Run forks of this process, one at a time; it has loaded the commands' module and called its ``warm``.
     """
 
-    commands: str = "reference.tests.fault_cases:COMMANDS"
+    commands: tuple[str, ...] = ("reference.tests.fault_cases:COMMANDS",)
     table: Path | None = None
     only: tuple[str, ...] = ()
     most: int = 4
@@ -399,17 +276,18 @@ def main(options: FaultOptions) -> int:
     Returns:
         1 when something was lost, else 0.
     """
-    module, _, name = options.commands.partition(":")
-    loaded = importlib.import_module(module)
-    if options.fork and hasattr(loaded, "warm"):
-        loaded.warm()
-    commands = [c for c in getattr(loaded, name) if not options.only or c.name in options.only]
+    commands: list[Command] = []
+    for place in options.commands:
+        module, _, name = place.partition(":")
+        loaded = importlib.import_module(module)
+        if options.fork and hasattr(loaded, "warm"):
+            loaded.warm()
+        commands += [command for command in getattr(loaded, name) if not options.only or command.name in options.only]
     console = Console()
 
     def report(done: Try) -> None:
-        console.print(
-            f"{done.command}, {done.setting}, {done.fault.kind} {done.fault.k}: {done.loss or 'survived'}", markup=False
-        )
+        fate = done.loss or ("survived" if done.happened else "did not happen")
+        console.print(f"{done.command}, {done.setting}, {done.fault.kind} {done.fault.k}: {fate}", markup=False)
 
     tries = try_all(
         commands, most=options.most, stages=options.stages, workers=options.workers, fork=options.fork, report=report

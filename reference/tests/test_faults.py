@@ -8,20 +8,9 @@ from pathlib import Path
 import pytest
 
 from reference.tests.fault_cases import COMMANDS, VOLATILE
-from reference.tests.faults import (
-    SETTINGS,
-    Command,
-    Fault,
-    Setting,
-    Try,
-    as_table,
-    attempt,
-    contents,
-    plan,
-    spread,
-    try_all,
-    undisturbed,
-)
+from reference.tests.fault_files import contents
+from reference.tests.fault_plan import SETTINGS, Fault, Setting, plan, spread
+from reference.tests.faults import Command, Try, as_table, attempt, try_all, undisturbed
 
 SAFE = """
 import os, sys, time
@@ -102,6 +91,14 @@ def test_calls_are_counted_by_kind(tmp_path):
     }
 
 
+def test_a_fault_at_a_call_that_does_not_come_does_not_happen(tmp_path):
+    command = command_of(SAFE, tmp_path)
+    kills = {k: attempt(command, SETTINGS[0], Fault("SIGKILL", "any", k, path="below"), {}) for k in (1, 999)}
+    assert kills[1].happened
+    assert not kills[999].happened
+    assert attempt(command, SETTINGS[0], Fault(), {}).happened, "no fault at all"
+
+
 def test_numbers_are_spread_from_the_first_to_the_last():
     assert spread(3, 5) == [1, 2, 3]
     assert spread(100, 3) == [1, 50, 100] or spread(100, 3) == [1, 51, 100]
@@ -121,11 +118,14 @@ def test_the_table_counts_and_names_the_losses():
         Try("train", "plain", Fault("ENOSPC", "write", 1), 2, ""),
         Try("train", "plain", Fault("ENOSPC", "write", 2), 1, "a traceback"),
         Try("train", "umask 077", Fault(), 0, ""),
+        Try("train", "plain", Fault("EIO", "unlink", 9), 0, "", happened=False),
     ]
     table = as_table(tries, "command")
     assert "| ENOSPC at a write | plain | 2 | 1 |" in table
     assert "| **all** | | **3** | **2** |" in table
     assert "- train, plain, ENOSPC at a write 2: a traceback" in table
+    assert "EIO" not in table
+    assert "1 further faults were planned at calls that did not come" in table
 
 
 REAL = {command.name: command for command in COMMANDS}

@@ -17,6 +17,8 @@ from typing import Any
 
 CALLS = ("write", "fsync", "replace", "mkdir", "open", "create", "unlink")
 """Kinds of calls: "open" is for reading, "create" for writing; "any" counts them all."""
+HAPPENED = "happened"
+"""Name of the file that counts the faults themselves."""
 
 
 class Faults:
@@ -61,6 +63,9 @@ class Faults:
         finally:
             self.busy = False
         if self.call in number and self.k and (n := number[self.call]) >= self.k and (self.lasting or n == self.k):
+            self.busy = True
+            self.count(HAPPENED)
+            self.busy = False
             self.act(name)
 
     def count(self, kind: str) -> int:
