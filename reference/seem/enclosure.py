@@ -13,7 +13,6 @@ Source: derived.
 
 from dataclasses import dataclass
 from functools import partial
-
 from typing import Any, cast
 
 import numpy as np
