@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from studies.shared.record import RECORDED, read_results
-from studies.shared.recorded import recorded_verdicts
 from studies.shared.runs import last_read
 
 README = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
@@ -38,7 +37,9 @@ NUMBERS = [
 
 
 def evidence(folder: str, sentence: str) -> str:
-    (found,) = [item for item in recorded_verdicts(RECORDED / folder) if re.search(sentence, item["sentence"])]
+    """What a record says; that it follows from the runs is tested in test_recorded.py."""
+    verdicts = read_results(RECORDED / folder)[0]["verdicts"]
+    (found,) = [item for item in verdicts if re.search(sentence, item["sentence"])]
     return found["evidence"]
 
 
