@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from studies.growth.runs import CONTROL_FACTORS, KINDS
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import SIGNIFICANT, in_words, inside, majority, share
+from studies.shared.judging import LEAST_PAIRS, in_words, inside, majority, share
 from studies.shared.runs import KeptRun
 from studies.shared.verdicts import Outcome, Verdict
 
@@ -211,11 +211,11 @@ def _control_verdict(name: str, kind: str, rows: Sequence[KeptRun]) -> Verdict:
     )
     if crashed:
         evidence += f"; crashes by {', '.join(sorted({row['mechanism'] or 'unexplained' for row in crashed}))}"
-    verdict: Outcome = "refuted" if crashed else "verified" if 0.5 ** _seeds_and_depths(rows) < SIGNIFICANT else "open"
+    verdict: Outcome = "refuted" if crashed else "verified" if _distinct(rows) >= LEAST_PAIRS else "open"
     return Verdict(name, verdict, evidence)
 
 
-def _seeds_and_depths(rows: Sequence[KeptRun]) -> int:
+def _distinct(rows: Sequence[KeptRun]) -> int:
     return len({(row["data"], row["depth"], row["seed"]) for row in rows})
 
 

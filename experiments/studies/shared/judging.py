@@ -4,6 +4,7 @@ No verdict hangs on a point estimate: "verified" and "refuted" both need a 95 % 
 not a finite number counts against the sentence, or leaves it open where no count is taken.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from seem.statistics import Interval, bootstrap_interval, wilson_interval
 
 SIGNIFICANT: float = SHARED_THRESHOLDS["significant"]
 """Level of a study's tests."""
+LEAST_PAIRS = math.ceil(math.log(SIGNIFICANT, 1 / 2))
+"""Fewest pairs that decide: were there no difference, as many as these would all agree less often than by that level."""
 
 
 def majority(count: int, of: int) -> Outcome:
@@ -84,7 +87,7 @@ def difference(pairs: Sequence[tuple[float, float]]) -> tuple[Outcome, Interval 
         pairs: Two numbers of the same data and seed each.
 
     Returns:
-        "open" also with fewer than two pairs and where a number is not finite; and the interval.
+        "open" also with fewer than `LEAST_PAIRS` and where a number is not finite; and the interval.
     """
     differences = np.array([one - other for one, other in pairs], dtype=np.float64)
     if len(differences) < 2 or not np.isfinite(differences).all():
@@ -92,7 +95,7 @@ def difference(pairs: Sequence[tuple[float, float]]) -> tuple[Outcome, Interval 
     found = bootstrap_interval(
         differences, np.random.default_rng(0), statistic=np.median, confidence=1 - SIGNIFICANT
     )
-    return side(found), found
+    return side(found) if len(differences) >= LEAST_PAIRS else "open", found
 
 
 def side(found: Interval) -> Outcome:
