@@ -10,6 +10,7 @@ from seem.errors import InputError
 MODULES = {
     "growth": "studies.growth.study",
     "growth-confirmation": "studies.growth.confirmation",
+    "joint": "studies.growth.joint",
     "surge": "studies.training.surge",
     "discount": "studies.training.discount",
     "normalisation": "studies.training.normalisation",
