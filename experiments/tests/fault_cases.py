@@ -26,6 +26,7 @@ SMALL = {
     "discount": TRAINING,
     "normalisation": TRAINING,
     "targets": TRAINING,
+    "joint": ("--steps", "21", "--rows", "16"),
     "critical_point": ("--steps", "25", "--rows", "8"),
     "sac": TRAINING,
     "laws": ("--laws", "clipping"),

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from studies.shared.registry import MODULES, find_study
 from studies.shared.runs import COLUMNS, LINE_COLUMNS, check_distinct, return_bound
 from studies.shared.study import parse, run_study
 from studies.shared.training import TrainingOptions
+from studies.shared.verdicts import Verdict
 from studies.training import discount, targets
 from studies.training.critical_point import early_and_late, over_horizon, shuffled, stands_from
 from studies.training.surge_events import HORIZON, alarm, auc_differences, auc_table, labelled, ranking, rise
@@ -472,6 +474,19 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(name, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_refuted_sentence_is_status_1_when_strict(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SEEM_D4RL_DIR", raising=False)
+    statuses = set()
+    for sentence in ("verified", "refuted"):
+        study = replace(find_study("surge"), judge=lambda runs, found=sentence: [Verdict("it is so", found, "")])
+        options = ("--quick", "--steps", "2", "--rows", "8", "--workers", "1", "--out", str(tmp_path))
+        strict = run_study(study, parse(study, [*options, "--strict"]))
+        assert strict == (sentence == "refuted")
+        statuses |= {strict, run_study(study, parse(study, options))}
+    assert statuses == {0, 1}
+    assert "REFUTED  it is so" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("study", TRAINING)
 def test_a_quick_run_ends_with_records_that_say_the_same(study, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SEEM_D4RL_DIR", raising=False)
@@ -483,12 +498,11 @@ def test_a_quick_run_ends_with_records_that_say_the_same(study, tmp_path, capsys
     assert [verdict.verdict for verdict in judged] == [verdict["verdict"] for verdict in results["verdicts"]]
     assert status == 0
     assert printed.splitlines()[-1] == "no record of this declaration, these options and these data"
-    assert call(study, *arguments, "--strict") == any(verdict.verdict == "refuted" for verdict in judged)
     assert len(runs) == len(find_study(study).arms)
     assert "embedded (made by this project)" in printed
-    assert len(list(tmp_path.glob("*.png"))) == len(find_study(study).figures(runs, tmp_path / "runs"))
-    lines = (tmp_path / "runs.jsonl").read_text()
-    (tmp_path / "runs.jsonl").write_text(lines.replace('"seed":10', '"seed":11', 1))
+    assert list(tmp_path.glob("*.png"))
+    lines, seed = (tmp_path / "runs.jsonl").read_text(), find_study(study).declaration.seeds[0]
+    (tmp_path / "runs.jsonl").write_text(lines.replace(f'"seed":{seed}', f'"seed":{seed + 1}', 1))
     with pytest.raises(InputError, match="changed after the run"):
         read_results(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["study"] == study

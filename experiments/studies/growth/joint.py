@@ -181,7 +181,7 @@ def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:
         for (arm,), cell in groups(runs, "arm").items():
             points = np.array([errors(run, share) for run in cell if run["crash_step"] is not None]).reshape(-1, 2)
             axis.loglog(*np.maximum(points, least).T, "o", ms=4, alpha=0.7, label=arm)
-        axis.plot([least, 1], [least, 1], color="0.5", lw=0.8)
+        axis.axline((least, least), (1, 1), color="0.5", lw=0.8)
         axis.set(title=f"at {share:.0%} of the run", xlabel="error from the critics' own matrices")
         axis.set_ylabel("error from the joint matrix")
         axis.legend()
