@@ -14,7 +14,7 @@ README = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="
 TEN, ERROR = "hopper-embedded-ten-seeds", r"\|error\| ([\d.]+)%"
 WINDOWS, ABOVE_ZERO = "hopper-windows-ten-seeds", "if and only if .* above zero"
 NUMBERS = [
-    (r"At 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
+    (r"at 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
     (r"at 95 % it is ([\d.]+) %", "hopper-embedded", "forecast at 95%", ERROR),
     (r"median errors are ([\d.]+) %", TEN, "forecast at 80%", ERROR),
     (r"median errors are \S+ % and ([\d.]+) %", TEN, "forecast at 95%", ERROR),
