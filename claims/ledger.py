@@ -189,11 +189,13 @@ def _check(claim: Claim, ledger: Ledger) -> None:
     if len(set(claim.evidence)) < len(claim.evidence):
         raise LedgerError(f"claim {claim.id!r} names the same evidence twice: delete one of them")
     if claim.whose not in ("", CIRCULATED):
-        raise LedgerError(f"claim {claim.id!r} has whose = {claim.whose!r}: use {CIRCULATED!r}, or leave it to the grade")
+        raise LedgerError(
+            f"claim {claim.id!r} has whose = {claim.whose!r}: use {CIRCULATED!r}, or leave it to the grade"
+        )
     theorem = ledger.claims.get(claim.sharpens)
     if claim.sharpens and (theorem is None or theorem.sharpens or claim.supports):
         raise LedgerError(
-            f"claim {claim.id!r} sharpens {claim.sharpens!r}: name a theorem, and have counterexamples under `refutes` alone"
+            f"claim {claim.id!r} sharpens {claim.sharpens!r}: name a theorem, and counterexamples under `refutes`"
         )
     if "\n" in claim.changed:
         raise LedgerError(f"claim {claim.id!r} says in several lines why it changed: say it in one")

@@ -69,7 +69,12 @@ def test_what_was_chosen_on_runs_is_named_and_never_before_them():
         "surge-windows",
     )
     assert surge.looked_at("something else") == ()
-    named = {name for study in declared_studies() for v in read_declaration(study).verdicts for name in v.get("looked_at", ())}
+    named = {
+        name
+        for study in declared_studies()
+        for v in read_declaration(study).verdicts
+        for name in v.get("looked_at", ())
+    }
     assert named <= {path.name for path in RECORDED.iterdir()}
     text = (STUDIES / "growth" / "growth_confirmation.toml").read_text(encoding="utf-8")
     wrong = text.replace('falsifier = "one that did"\n', 'falsifier = "one that did"\nlooked_at = ["surge"]\n')

@@ -50,7 +50,9 @@ def test_a_number_is_that_of_the_record(said, folder, sentence, measured):
 
 
 def test_the_share_of_right_alarms():
-    percent, always = re.search(r"within 100 steps follows (\d+) % of such readings and (\d+) % of all", README).groups()
+    percent, always = re.search(
+        r"within 100 steps follows (\d+) % of such readings and (\d+) % of all", README
+    ).groups()
     found = re.search(r"precision (0\.\d+) against (0\.\d+) of", evidence("surge", "always on"))
     assert (int(percent), int(always)) == tuple(round(100 * float(number)) for number in found.groups())
 

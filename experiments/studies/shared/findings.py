@@ -18,9 +18,9 @@ from seem.records import write_atomically
 FOLDER = RECORDED.parent
 TEXTS, PAGE = FOLDER / "findings.toml", FOLDER / "FINDINGS.md"
 
-COUNTED = """Counted are sentences of recorded studies, one for every record that judges it. The ledger counts claims: most
-of its claims rest on tests and have no sentence here, one claim can rest on several of these sentences, and its premises
-count too, so that the two counts are not one."""
+COUNTED = """Counted are sentences of recorded studies, one for every record that judges it. The ledger counts claims:
+most of its claims rest on tests and have no sentence here, one claim can rest on several of these sentences, and its
+premises count too, so that the two counts are not one."""
 
 
 @dataclass(frozen=True)
