@@ -4,7 +4,17 @@ import re
 
 import pytest
 
-from claims.ledger import CLAIMS, GRADES, REFERENCES, LedgerError, check_bindings, premises, read_ledger
+from claims.ledger import (
+    CLAIMS,
+    GRADES,
+    REFERENCES,
+    Claim,
+    Ledger,
+    LedgerError,
+    check_bindings,
+    premises,
+    read_ledger,
+)
 from seem import __version__
 
 
@@ -83,3 +93,34 @@ def test_a_missing_ledger_is_refused(repository):
 
 def test_the_project_cites_itself_by_its_version():
     assert f"version = {{{__version__}}}" in read_ledger().references["seemverify"]
+
+
+def circle(*uses):
+    """Claims that use each other, by number; each rests on one test."""
+    return Ledger(
+        {
+            name: Claim(
+                name, "", "", "derived", "exact", "", uses=used, supports=(f"theory/test_{name}.py::test",), cites=()
+            )
+            for name, used in uses
+        },
+        {},
+        (),
+        {},
+    )
+
+
+def test_premises_are_found_at_any_remove():
+    chain = circle(("A", ()), ("B", ("A",)), ("C", ("B", "A")), ("D", ("C",)))
+    assert {name: premises(name, chain) for name in "ABCD"} == {
+        "A": set(),
+        "B": {"A"},
+        "C": {"A", "B"},
+        "D": {"A", "B", "C"},
+    }
+
+
+def test_a_circle_of_several_premises_is_refused(repository):
+    repository.edit(CLAIMS, 'id = "SUM"\n', 'id = "SUM"\nuses = ["SUM-LARGE"]\n')
+    with pytest.raises(LedgerError, match="rests on itself"):
+        read(repository)

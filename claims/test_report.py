@@ -6,16 +6,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from claims import page as page_module
 from claims import report
 from claims.evidence import Evidence, fingerprint, read_records, write_outcomes
-from claims.ledger import RECORD, ROOT, LedgerError, read_ledger
+from claims.ledger import RECORD, ROOT, Claim, Ledger, LedgerError, read_ledger
 from claims.page import in_markdown, page
 from claims.plugin import LEDGER
-from claims.verdicts import VERDICTS, compute
+from claims.verdicts import VERDICTS, Row, compute
 
 WRITTEN = json.loads((ROOT / LEDGER).read_text(encoding="utf-8"))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -89,6 +91,41 @@ def test_broken_evidence_is_red_in_the_page_and_in_the_table():
     name = changed["claims"][0]["id"]
     assert f'<details class="claim broken" id="{name}"' in page(changed, report.MARKS)
     assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
+
+
+def row(name, verdict, *, broken="", evidence=(), **fields):
+    claim = Claim(name, f"{name} holds.", "here", "derived", "exact", "that not", cites=(), **fields)
+    return Row(claim, verdict, "", broken, tuple(evidence))
+
+
+JUDGED = [
+    row("GREEN", "verified"),
+    row("LOST", "open", broken="a record is missing"),
+    row("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
+    row("SHADED", "verified under assumptions"),
+    row("FALSE-TOO", "refuted"),
+]
+
+
+def test_the_counts_are_of_all_rows_and_their_broken_ones_stay_in_them():
+    counts = report.as_ledger(Ledger({}, {}, (), {}), JUDGED)["counts"]
+    assert counts == {"refuted": 2, "open": 1, "verified under assumptions": 1, "verified": 1}
+
+
+def test_what_is_false_or_open_stands_in_view_of_the_table():
+    view, _, folded = report.markdown(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("<details>")
+    assert re.findall(r"`([A-Z-]+)`", view) == ["FALSE", "FALSE-TOO", "LOST"]
+    assert re.findall(r"`([A-Z-]+)`", folded) == ["GREEN", "SHADED"]
+    assert "The 2 that are verified" in folded
+
+
+def test_the_page_says_on_which_side_evidence_stands():
+    test = "theory/test_a.py::test_one"
+    for side, says in (("supports", "for it"), ("refutes", "against it")):
+        for outcome in ("passed", "failed"):
+            claim = {"supports": [], "refutes": []} | {side: [test]}
+            written = page_module._evidence(asdict(Evidence(test, outcome)), claim, set())
+            assert f"<td>{says}</td><td>{outcome}</td>" in written
 
 
 HOSTILE = (
