@@ -106,7 +106,7 @@ def stale(recorder, **outcomes):
 
 
 def test_a_claim_is_decided_when_all_its_own_tests_ran(recorder):
-    recorder.committed = dict.fromkeys(LEDGER.claims, "open")
+    recorder.committed = dict.fromkeys(LEDGER.claims, "refuted")
     assert stale(recorder, one="passed") == ["FIRST"]
     assert stale(recorder, one="passed", three="skipped") == ["FIRST"]
     assert stale(recorder, one="passed", three="passed") == ["FIRST", "THIRD"]

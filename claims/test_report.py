@@ -228,6 +228,22 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
 
 
+@pytest.mark.parametrize(("rows", "status"), [(JUDGED, 1), ([each for each in JUDGED if not each.broken], 0)])
+def test_one_broken_row_of_several_gives_status_one_and_refuted_ones_none(outputs, capsys, monkeypatch, rows, status):
+    monkeypatch.setattr(report, "read_ledger", lambda: Ledger({}, {}, (), {}))
+    for name, told in (
+        ("check_bindings", None),
+        ("gather", {}),
+        ("page", ""),
+        ("compute", {r.claim.id: r for r in rows}),
+    ):
+        monkeypatch.setattr(report, name, lambda *_, told=told: told)
+    assert report.main(report.ReportOptions()) == status
+    printed = capsys.readouterr().out
+    assert ("BROKEN   LOST" in printed) == bool(status)
+    assert "REFUTED  FALSE: FALSE holds." in printed
+
+
 def test_a_failed_test_is_printed_as_broken_and_gives_status_one(outputs, capsys, monkeypatch):
     tests = {name: item for name, item in kept_outcomes().items() if not name.startswith(RECORD)}
     broken = next(iter(tests.values()))
