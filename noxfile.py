@@ -90,7 +90,7 @@ def tests(session: nox.Session) -> None:
 def slurm(session: nox.Session) -> None:
     """Submit a sweep to a Slurm of one node; `apt-get install slurm-wlm munge` once before."""
     install(session, "test")
-    session.run("pytest", "-m", "slurm", "experiments/test_slurm.py", *session.posargs)
+    session.run("pytest", "-m", "slurm", "experiments/tests/test_slurm.py", *session.posargs)
 
 
 @nox.session

@@ -118,9 +118,9 @@ class Trained:
     rows: Transitions
 
     @classmethod
-    def start(cls, normalisation: str, rows: int, seed: int = 0) -> "Trained":
+    def start(cls, normalisation: str, rows: int, *, discount: float = DISCOUNT, seed: int = 0) -> "Trained":
         """A fresh critic: without normalisation it diverges within some thousand steps, with LayerNorm it does not."""
-        config = TD3Config(critic=MLPConfig(normalisation=normalisation), target_rate=1.0)
+        config = TD3Config(critic=MLPConfig(normalisation=normalisation), target_rate=1.0, discount=discount)
         transitions = (
             load(EMBEDDED / "hopper-medium.hdf5").transitions.normalised().to(dtype=torch.float32, device="cpu")
         )

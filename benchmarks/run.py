@@ -16,7 +16,7 @@ import bench_reading
 import bench_training
 import torch
 import tyro
-from cases import THREADS, Row
+from cases import DISCOUNT, THREADS, Row
 from rich.console import Console
 
 from seem.config import versions
@@ -54,7 +54,8 @@ def reading(rounds: int) -> Iterator[Row]:
     """Whole readings; the published procedure takes the better part of a minute, so its rounds are few."""
     for normalisation in ("none", "layer"):
         yield from bench_reading.measure(2560, normalisation, min(rounds, 3))
-        yield bench_reading.dense_share(normalisation)
+        for discount in (DISCOUNT, 0.5):
+            yield from bench_reading.shares(normalisation, discount)
     yield bench_reading.large(16_384)
 
 

@@ -2,8 +2,9 @@
 
     python experiments/record.py runs/surge
 
-copies its results, kept runs and figures to experiments/recorded/surge/; without a folder it only seals. The claims of
-the ledger that rest on a recorded file turn red when it no longer has its hash.
+copies its results, kept runs and figures to experiments/recorded/surge/; without a folder it only seals. With
+--judge-anew it writes what the present judges conclude from the recorded runs, which stay as they are, and prints what
+changed. The claims of the ledger that rest on a recorded file turn red when it no longer has its hash.
 """
 
 import tyro

@@ -130,7 +130,6 @@ def test_a_deeper_critic_never_overflows_later(depth, rate, room):
     assert SGDLaw(depth + 1).steps_to_overflow(rate, room) <= SGDLaw(depth).steps_to_overflow(rate, room) + 1
 
 
-@pytest.mark.claim("SGD-DEPTH-ORDER")
 @given(depth=several, rate=rates)
 def test_a_deeper_critic_blows_up_earlier(depth, rate):
     assert SGDLaw(depth + 1).steps_to_blow_up(rate) < SGDLaw(depth).steps_to_blow_up(rate)

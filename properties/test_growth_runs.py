@@ -94,6 +94,18 @@ def test_gradient_descent_crashes_at_the_forecast_step(case):
     event(f"{case.dtype}, L = {case.depth}")
 
 
+@pytest.mark.claim("SGD-DEPTH-ORDER")
+@given(case=ray_critics(depths=(2, 4), rates=(0.1, 5.0), dtypes=("float64",)))
+def test_a_deeper_critic_crashes_sooner_than_a_shallower_one_at_the_same_rate(case):
+    """Trained: no polynomial does, and the growth of one layer, an exponential, is the slowest."""
+    deeper, own, linear = (crash_of(replace(case, depth=depth)) for depth in (case.depth + 1, case.depth, 1))
+    assert deeper < NEVER
+    # As `test_a_deeper_critic_never_overflows_later`: one step.
+    assert deeper <= own + 1
+    assert own < linear
+    event(f"L = {case.depth + 1} at {deeper} of {own}")
+
+
 linear_critics = (
     ray_critics(depths=(1, 1), rates=rates, dtypes=("float32",)).map(
         # Near overflow, since an exponential takes its time.

@@ -34,11 +34,15 @@ SMALL = {
     "ntk_map": ("--seeds", "0", "--references", "1", "0", "--width", "16", "--points", "5"),
     "small_data": ("--steps", "10", "--width", "8"),
 }
+TRIES = {"baird": None, "growth": 100, "laws": 80, "ntk_map": 80}
+"""Most tries of a study; those that take longer have the rest."""
+REST = 26
 COMMANDS = tuple(
     Command(
         f"verify_{name}.py",
         (f"experiments/verify_{name}.py", "--quick", "--workers", "1", "--out", "{out}/study", *options),
         volatile=VOLATILE,
+        tries=TRIES.get(name, REST),
     )
     for name, options in SMALL.items()
 )

@@ -24,9 +24,9 @@ import tyro
 from rich.console import Console
 
 from reference.tests.fault_files import contents, differs
-from reference.tests.fault_plan import SETTINGS, Fault, Setting, plan
+from reference.tests.fault_plan import SETTINGS, Fault, Setting, plan, spread
 from reference.tests.fault_processes import Done, run
-from reference.tests.inject.sitecustomize import HAPPENED
+from reference.tests.inject.sitecustomize import HAPPENED, PATHS
 
 STATUSES = {"SIGKILL": {-9, 137}, "SIGTERM": {-15, 143}, "SIGHUP": {-1, 129}, "SIGINT": {-2, 130}}
 TRACEBACK = "Traceback (most recent call last)"
@@ -45,6 +45,7 @@ class Command:
         once: Whether it refuses to write a second time what is there already.
         env: Further environment variables; "{out}" as in the words.
         status: The exit status of an undisturbed run.
+        tries: Most tries, evenly spread over the plan, of a command that takes long; None for all.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Command:
     once: bool = False
     env: dict[str, str] = field(default_factory=dict)
     status: int = 0
+    tries: int | None = None
 
     def files(self, out: Path) -> Any:
         """What must be equal."""
@@ -103,15 +105,16 @@ def launch(command: Command, setting: Setting, fault: Fault, out: Path, counts: 
 
 def numbers_of(counts: Path) -> Counter[str]:
     """How many calls of each kind there were."""
-    return Counter({path.name: path.stat().st_size for path in counts.iterdir()})
+    return Counter({path.name: path.stat().st_size for path in counts.iterdir() if path.name != PATHS})
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A command's run without a fault: its files and its numbers of calls."""
+    """A command's run without a fault: its files, its numbers of calls and their paths."""
 
     files: Any
     calls: Counter[str]
+    paths: frozenset[str]
 
 
 def undisturbed(command: Command, *, fork: bool = False) -> Undisturbed:
@@ -125,7 +128,8 @@ def undisturbed(command: Command, *, fork: bool = False) -> Undisturbed:
         done = launch(command, Setting(), Fault(), out, counts, fork=fork)
         if done.status != command.status:
             raise RuntimeError(f"{command.name} ends with status {done.status} by itself: {done.errors}")
-        return Undisturbed(command.files(out), numbers_of(counts))
+        paths = (counts / PATHS).read_text(errors="replace") if (counts / PATHS).exists() else ""
+        return Undisturbed(command.files(out), numbers_of(counts), frozenset(paths.splitlines()))
 
 
 def attempt(command: Command, setting: Setting, fault: Fault, expected: Any, *, fork: bool = False) -> Try:
@@ -192,7 +196,7 @@ def try_all(
         commands: What to run.
         most: Most tries of one kind of fault.
         settings: How they run: every fault in the first, and a kill, a full disk and no fault in the others.
-        stages: Parts of paths at which they are killed too.
+        stages: Parts of paths at which those are killed too that come by them.
         workers: Tries at a time; forks are made one at a time.
         fork: Whether forks of this process run them.
         report: Called with each try when it is done.
@@ -204,7 +208,8 @@ def try_all(
     for command in commands:
         reference = undisturbed(command, fork=fork)
         middle = max(1, reference.calls["any"] // 2)
-        cases = [(settings[0], fault) for fault in plan(reference.calls, most, stages)]
+        passed = [stage for stage in stages if any(stage in path for path in reference.paths)]
+        cases = [(settings[0], fault) for fault in plan(reference.calls, most, passed)]
         for setting in settings[1:]:
             faults = (
                 Fault(),
@@ -212,6 +217,8 @@ def try_all(
                 Fault("ENOSPC", "write", max(1, reference.calls["write"] // 2)),
             )
             cases += [(setting, fault) for fault in faults]
+        if command.tries is not None:
+            cases = [cases[index - 1] for index in spread(len(cases), command.tries)]
         one = partial(_attempt_case, command, reference.files, fork)
         with ThreadPoolExecutor(workers) as pool:  # a fork is made by the only thread that there is
             for done in map(one, cases) if fork else pool.map(one, cases):

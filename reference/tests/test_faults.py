@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,11 @@ def command_of(script: str, folder: Path) -> Command:
 
 
 def test_a_safe_script_survives_everything(tmp_path):
-    tries = try_all([command_of(SAFE, tmp_path)], most=2, stages=("below",), workers=2)
+    tries = try_all([command_of(SAFE, tmp_path)], most=2, stages=("below", "absent"), workers=2)
     assert [one.loss for one in tries if one.loss] == []
     assert len(tries) > 60
     assert {one.setting for one in tries} == {setting.name for setting in SETTINGS}
+    assert all(one.happened for one in tries)
     assert {2, 0, -9, -15, -1, 130} <= {one.status for one in tries}, "faults of every kind do happen"
 
 
@@ -67,6 +69,13 @@ def test_a_weak_script_is_found_out(weakness, tmp_path):
     faults = (Fault("ENOSPC", "write", 2), Fault("EIO", "fsync", 1), Fault("SIGKILL", "replace", 2))
     losses = [attempt(command, SETTINGS[0], fault, undisturbed(command).files).loss for fault in faults]
     assert any(loss.startswith(weakness) for loss in losses), losses
+
+
+def test_a_dear_command_has_few_tries_of_all_kinds(tmp_path):
+    tries = try_all([replace(command_of(SAFE, tmp_path), tries=3)], most=2, workers=2)
+    assert [one.loss for one in tries] == ["", "", ""]
+    assert tries[0].fault.call == "write"
+    assert tries[-1].setting == SETTINGS[-1].name
 
 
 def test_a_script_that_fails_by_itself_is_no_reference(tmp_path):

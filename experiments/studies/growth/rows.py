@@ -37,7 +37,7 @@ def descent_row(record: RunRecord) -> dict[str, Any]:
     crash, depth = record.outcome["crash_step"], record.outcome["run"]["agent"]["critic"]["depth"]
     row: dict[str, Any] = {"crash_step": crash, "exponent": None}
     row |= {"predicted_exponent": SGDLaw(depth).exponent, "mechanism": record.outcome["mechanism"]}
-    row |= {"alignment": None, "errors": []}
+    row |= {"alignment": None, "errors": [], **promises(record)}
     if crash is None:
         return row
     q = record.trace["mean_abs_q"].numpy()
@@ -49,6 +49,17 @@ def descent_row(record: RunRecord) -> dict[str, Any]:
         wrong = abs(error["crash"]) > LIMITS.get(error["fraction"], max(LIMITS.values()))
         error["why"] = explain_error(record, error["step"]) if wrong else None
     return row
+
+
+def promises(record: RunRecord) -> dict[str, Any]:
+    """How many forecasts a run made before its end, and how many of these name a crash within its budget.
+
+    Args:
+        record: A finished run; the promises of one that is censored are false alarms.
+    """
+    budget, end = record.outcome["run"]["budget"], record.outcome["steps"]
+    made = [line["crash_step"] for line in record.forecasts if line["step"] <= end]
+    return {"budget": budget, "forecasts": len(made), "promised": sum(step <= budget for step in made)}
 
 
 def _alignment_in(record: RunRecord, window: NDArray[np.int64]) -> float | None:

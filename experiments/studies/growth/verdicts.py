@@ -1,26 +1,25 @@
 """From what is kept of the growth runs to verdicts; nothing here is typed in by hand."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from studies.growth.rows import LIMITS
 from studies.growth.runs import CONTROL_FACTORS, KINDS
 from studies.shared.declaration import read_declaration
+from studies.shared.judging import LEAST_PAIRS, in_words, inside, majority, share
 from studies.shared.runs import KeptRun
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import Outcome, Verdict
 
 from seem.analysis import median_and_range
 from seem.growth import SGDLaw
 
-_THRESHOLDS = read_declaration("growth").thresholds
-LEAST_RUNS: int = _THRESHOLDS["least_runs"]
-"""An order of growth is judged by a median over at least this many runs; fewer leave it open."""
-LEAST_ALIGNMENT: float = _THRESHOLDS["least_alignment"]
-"""An exponent counts only where the cosine between -Φᵀu and θ is at least this at the median reading."""
-ADAM_SLOPE_LIMIT: float = _THRESHOLDS["adam_slope_limit"]
-"""Largest relative error of Adam's norm slope."""
+Thresholds = dict[str, Any]
+MECHANISMS = ("self-excitation", "overshoot")
+"""What explains a crash."""
+SHOWN_DEPTHS = (1, 2, 3, 4, 5)
+"""Depths whose exponents a measured one is held against."""
 
 
 def of_kind(runs: Sequence[KeptRun], kind: str) -> list[KeptRun]:
@@ -33,16 +32,28 @@ def by_kind(runs: Sequence[KeptRun]) -> dict[str, list[KeptRun]]:
     return {kind: of_kind(runs, kind) for kind in KINDS}
 
 
-def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
-    """The verdicts, from kept runs, in the order in which they are printed."""
+def judge(runs: Sequence[KeptRun], study: str = "growth") -> list[Verdict]:
+    """The verdicts, from kept runs, in the order in which they are printed.
+
+    Args:
+        runs: Kept runs.
+        study: The declaration whose thresholds hold.
+    """
+    thresholds = read_declaration(study).thresholds
     rows = by_kind(runs)
-    depths = sorted({row["depth"] for row in rows["plain"]})
-    verdicts = [_forecast_verdict(rows["plain"], fraction, limit) for fraction, limit in LIMITS.items()]
-    verdicts.append(_mechanism_verdict(rows["plain"]))
-    verdicts += [_exponent_verdict([r for r in rows["plain"] if r["depth"] == depth], depth) for depth in depths]
+    plain = rows["plain"]
+    depths = sorted({row["depth"] for row in plain})
+    limits = {float(fraction): limit for fraction, limit in thresholds["limits"].items()}
+    verdicts = [_forecast_verdict(plain, fraction, limit) for fraction, limit in limits.items()]
+    verdicts += [_false_alarm_verdict(plain), _promise_verdict(plain), _mechanism_verdict(plain)]
+    for depth in depths:
+        own = [row for row in plain if row["depth"] == depth]
+        verdicts.append(_exponent_verdict(own, depth, thresholds))
+        if depth > 1:
+            verdicts.append(_aligned_verdict(own, depth, thresholds))
     if rows["adam"]:
-        verdicts += [_adam_power_verdict([r for r in rows["adam"] if r["depth"] == depth], depth) for depth in depths]
-        verdicts.append(_adam_norm_verdict(rows["adam"]))
+        verdicts += [_adam_power_verdict([r for r in rows["adam"] if r["depth"] == d], d, thresholds) for d in depths]
+        verdicts.append(_adam_norm_verdict(rows["adam"], thresholds))
     if rows["layer-norm"]:
         verdicts.append(_control_verdict("LayerNorm prevents the crash", "layer-norm", rows["layer-norm"]))
     if rows["low-discount"]:
@@ -50,24 +61,70 @@ def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     return verdicts
 
 
+def _crashed(rows: Sequence[KeptRun]) -> list[KeptRun]:
+    return [row for row in rows if row["crash_step"] is not None]
+
+
 def _forecast_verdict(rows: Sequence[KeptRun], fraction: float, limit: float) -> Verdict:
     name = f"crash step forecast at {fraction:.0%} of the run"
-    crashed = [row for row in rows if row["crash_step"] is not None]
-    errors = [abs(error["crash"]) for row in crashed for error in row["errors"] if error["fraction"] == fraction]
-    if not errors:
-        return Verdict(name, "open", "no run crashed within its budget: raise --budget or --lr")
-    middle, _, worst = median_and_range(errors)
-    inside = sum(error <= limit for error in errors)
+    crashed = _crashed(rows)
+    censored = f"{len(rows) - len(crashed)} of {len(rows)} runs censored"
+    if not crashed:
+        return Verdict(name, "open", f"no run crashed within its budget: raise --budget or --lr; {censored}")
+    errors = [_error(row, fraction) for row in crashed]
+    within = sum(error <= limit for error in errors)
     evidence = (
-        f"median |error| {middle:.1%} of the run (limit {limit:.0%}), worst {worst:.1%}, "
-        f"{inside} of {len(errors)} inside; {len(rows) - len(crashed)} of {len(rows)} runs censored"
+        f"{share(within, len(errors))} of the runs that crash inside {limit:.0%} of their length, "
+        f"median |error| {_percent(float(np.median(errors)))}, worst {_percent(max(errors))}; {censored}"
     )
-    return Verdict(name, "verified" if middle <= limit else "refuted", evidence)
+    return Verdict(name, majority(within, len(errors)), evidence)
+
+
+def _error(row: KeptRun, fraction: float) -> float:
+    """|error| as a share of the run; infinite where no forecast had been made by then, or none of a finite step."""
+    found = [abs(error["crash"]) for error in row["errors"] if error["fraction"] == fraction]
+    return found[0] if found and not math.isnan(found[0]) else math.inf
+
+
+def _percent(error: float) -> str:
+    return f"{error:.1%} of the run" if math.isfinite(error) else "infinite (no forecast of a crash)"
+
+
+def _false_alarm_verdict(rows: Sequence[KeptRun]) -> Verdict:
+    name = "no run that outlives its budget was forecast to crash within it"
+    censored = [row for row in rows if row["crash_step"] is None]
+    told = [row for row in censored if row.get("promised") is not None]
+    unknown = len(censored) - len(told)
+    missing = f"; the forecasts of {unknown} censored runs are not recorded" if unknown else ""
+    if not told:
+        return Verdict(name, "open", f"{len(censored)} of {len(rows)} runs are censored{missing}")
+    alarmed = [row for row in told if row["promised"] > 0]
+    evidence = (
+        f"{share(len(alarmed), len(told))} of the censored runs had such forecasts, "
+        f"{sum(row['promised'] for row in told)} of their {sum(row['forecasts'] for row in told)} forecasts{missing}"
+    )
+    worst = max(alarmed, key=lambda row: row["promised"] / row["forecasts"], default=None)
+    if worst is not None:
+        evidence += f"; most in {worst['data']} L={worst['depth']} seed {worst['seed']}: {worst['promised']} of "
+        evidence += f"{worst['forecasts']}"
+    return Verdict(name, "refuted" if alarmed else "open" if unknown else "verified", evidence)
+
+
+def _promise_verdict(rows: Sequence[KeptRun]) -> Verdict:
+    name = "a run that is ever forecast to crash within its budget does so more often than not"
+    told = [row for row in rows if row.get("promised") is not None]
+    warned = [row for row in told if row["promised"] > 0]
+    crashed = len(_crashed(warned))
+    evidence = f"{share(crashed, len(warned))} of the runs that are; {len(rows) - len(told)} of {len(rows)} runs have "
+    evidence += "no recorded forecasts"
+    unwarned = len(_crashed(told)) - crashed
+    evidence += f"; {unwarned} of {len(_crashed(told))} crashes came without one"
+    return Verdict(name, majority(crashed, len(warned)) if len(told) == len(rows) else "open", evidence)
 
 
 def _mechanism_verdict(rows: Sequence[KeptRun]) -> Verdict:
     name = "every crash has a mechanism"
-    named = [row["mechanism"] for row in rows if row["crash_step"] is not None]
+    named = [row["mechanism"] if row["mechanism"] in MECHANISMS else "unexplained" for row in _crashed(rows)]
     if not named:
         return Verdict(name, "open", "no run crashed within its budget")
     counts = {mechanism: named.count(mechanism) for mechanism in sorted(set(named))}
@@ -75,60 +132,93 @@ def _mechanism_verdict(rows: Sequence[KeptRun]) -> Verdict:
     return Verdict(name, "refuted" if "unexplained" in counts else "verified", evidence)
 
 
-def _exponent_verdict(rows: Sequence[KeptRun], depth: int) -> Verdict:
+def _exponent_verdict(rows: Sequence[KeptRun], depth: int, thresholds: Thresholds) -> Verdict:
+    """As the runs are, aligned or not: what a figure of training runs shows."""
     predicted = SGDLaw(depth).exponent
     name = f"L={depth}: Q^(-p) falls linearly, p = {predicted:.2f}" if depth > 1 else "L=1: Q grows exponentially"
-    measured = [row["exponent"] for row in rows if row["exponent"] is not None]
-    if len(measured) < LEAST_RUNS:
-        return Verdict(name, "open", _too_few(measured, "long enough surges"))
-    middle, low, high = median_and_range(measured)
-    alignments = [row["alignment"] for row in rows if row["exponent"] is not None and row["alignment"] is not None]
-    aligned = float(np.median(alignments)) if alignments else 0.0
-    rivals = [SGDLaw(other).exponent for other in (1, 2, 3, 4, 5)] + [2.0]
-    nearest = min(rivals, key=lambda rival: abs(rival - middle))
-    evidence = f"measured {middle:.2f} ({low:.2f} to {high:.2f}, {len(measured)} runs), alignment {aligned:.2f}"
-    if depth > 1 and aligned < LEAST_ALIGNMENT:
-        return Verdict(name, "open", f"{evidence}: below {LEAST_ALIGNMENT}, the law's assumption does not hold yet")
-    return Verdict(name, "verified" if math.isclose(nearest, predicted) else "refuted", evidence)
+    return _order(name, rows, depth, thresholds)
 
 
-def _too_few(found: Sequence[Any], what: str) -> str:
-    return f"{len(found)} {what}, {LEAST_RUNS} are needed: pass more --seeds"
+def _aligned_verdict(rows: Sequence[KeptRun], depth: int, thresholds: Thresholds) -> Verdict:
+    """Where the law's assumption holds: -Φᵀu along θ at the median reading of the surge."""
+    least = thresholds["least_alignment"]
+    aligned = [row for row in rows if row["alignment"] is not None and row["alignment"] >= least]
+    name = f"L={depth}: where u is aligned Q^(-p) falls linearly, p = {SGDLaw(depth).exponent:.2f}"
+    return _order(name, aligned, depth, thresholds)
 
 
-def _adam_power_verdict(rows: Sequence[KeptRun], depth: int) -> Verdict:
+def _order(name: str, rows: Sequence[KeptRun], depth: int, thresholds: Thresholds) -> Verdict:
+    predicted = SGDLaw(depth).exponent
+    surging = [row for row in rows if row["exponent"] is not None]
+    measured = [row["exponent"] for row in surging]
+    width = thresholds["order_limit"] * max(predicted, 1.0)
+    limits = (predicted - width, predicted + width)
+    verdict, found = inside(measured, *limits, _seeds(surging), thresholds["least_seeds"])
+    evidence = f"median {in_words(found)} of {len(measured)} long enough surges, limits {limits[0]:.2f} to "
+    evidence += f"{limits[1]:.2f}, {thresholds['least_seeds']} seeds at least"
+    if found is not None:
+        nearest = min(SHOWN_DEPTHS, key=lambda other: abs(SGDLaw(other).exponent - found.estimate))
+        alignments = [row["alignment"] for row in surging if row["alignment"] is not None]
+        aligned = f"{np.median(alignments):.2f}" if alignments else "not recorded"
+        evidence += f"; nearest p of a depth {SGDLaw(nearest).exponent:.2f}; median alignment {aligned}"
+    elif not np.isfinite(measured).all():
+        evidence += f"; {int((~np.isfinite(measured)).sum())} are not finite"
+    return Verdict(name, verdict, evidence)
+
+
+def _seeds(rows: Sequence[KeptRun]) -> int:
+    """How many different seeds, on different data, runs have: one that is there twice counts once."""
+    return len({(row["data"], row["seed"]) for row in rows})
+
+
+def _adam_power_verdict(rows: Sequence[KeptRun], depth: int, thresholds: Thresholds) -> Verdict:
     name = f"Adam, L={depth}: Q grows as t^{depth}"
-    powers = [row["power"] for row in rows if "power" in row]
-    if len(powers) < LEAST_RUNS:
-        return Verdict(name, "open", _too_few(powers, "finished Adam runs"))
-    middle, low, high = median_and_range(powers)
-    slopes, _, _ = median_and_range([row["loglog_slope"] for row in rows if "loglog_slope" in row])
-    evidence = f"power {middle:.2f} ({low:.2f} to {high:.2f}), log-log slope {slopes:.2f}"
-    return Verdict(name, "verified" if round(middle) == depth else "refuted", evidence)
+    usable = [row for row in rows if "power" in row]
+    powers = [row["power"] for row in usable]
+    width = thresholds["order_limit"] * depth
+    verdict, found = inside(powers, depth - width, depth + width, _seeds(usable), thresholds["least_seeds"])
+    slopes, _, _ = median_and_range([row["loglog_slope"] for row in usable if "loglog_slope" in row])
+    evidence = f"median power {in_words(found)} of {len(powers)} finished runs, limits {depth - width:.1f} to "
+    evidence += f"{depth + width:.1f}, {thresholds['least_seeds']} seeds at least"
+    if found is not None:
+        evidence += f"; log-log slope {slopes:.2f}"
+    return Verdict(name, verdict, evidence)
 
 
-def _adam_norm_verdict(rows: Sequence[KeptRun]) -> Verdict:
+def _adam_norm_verdict(rows: Sequence[KeptRun], thresholds: Thresholds) -> Verdict:
     name = "Adam: norm slope is lr·sqrt(P active) times the finite-β₂ ratio"
     usable = [row for row in rows if "norm_slope" in row]
-    if len(usable) < LEAST_RUNS:
-        return Verdict(name, "open", _too_few(usable, "finished Adam runs"))
-    middle, low, high = median_and_range([row["norm_slope"] / row["finite_beta2_slope"] for row in usable])
-    plain, _, _ = median_and_range([row["norm_slope"] / row["paper_slope"] for row in usable])
-    active, _, _ = median_and_range([row["norm_slope"] / row["active_slope"] for row in usable])
-    evidence = (
-        f"measured/predicted {middle:.2f} ({low:.2f} to {high:.2f}); against lr·sqrt(P) alone {plain:.2f}, "
-        f"against lr·sqrt(P active) {active:.2f}: those need t far beyond 1/(1-β₂) = 1000"
-    )
-    return Verdict(name, "verified" if abs(middle - 1) <= ADAM_SLOPE_LIMIT else "refuted", evidence)
+    limit = thresholds["adam_slope_limit"]
+    ratios = [row["norm_slope"] / row["finite_beta2_slope"] for row in usable]
+    verdict, found = inside(ratios, 1 - limit, 1 + limit, _seeds(usable), thresholds["least_seeds"])
+    evidence = f"median measured/predicted {in_words(found)} of {len(usable)} finished runs, limits {1 - limit:.2f} to "
+    evidence += f"{1 + limit:.2f}, {thresholds['least_seeds']} seeds at least"
+    if found is not None:
+        plain, _, _ = median_and_range([row["norm_slope"] / row["paper_slope"] for row in usable])
+        active, _, _ = median_and_range([row["norm_slope"] / row["active_slope"] for row in usable])
+        evidence += f"; against lr·sqrt(P) alone {plain:.2f}, against lr·sqrt(P active) {active:.2f}: those need t far "
+        evidence += "beyond 1/(1-β₂) = 1000"
+    return Verdict(name, verdict, evidence)
 
 
 def _control_verdict(name: str, kind: str, rows: Sequence[KeptRun]) -> Verdict:
-    crashed = [row for row in rows if row["crash_step"] is not None]
+    """All of their plain twins crash, so that n runs that outlive them have a chance of 1/2ⁿ if nothing prevents it."""
+    crashed = _crashed(rows)
     seem, low, high = median_and_range([row["normalised_seem"] for row in rows])
     evidence = (
-        f"{len(rows) - len(crashed)} of {len(rows)} runs outlive {CONTROL_FACTORS[kind]:g} times the plain crash step; "
-        f"normalised SEEM {seem:.1e} ({low:.1e} to {high:.1e})"
+        f"{len(rows) - len(crashed)} of {len(rows)} runs outlive {CONTROL_FACTORS[kind]:g} times the plain crash step: "
+        f"{share(len(crashed), len(rows))} crash; normalised SEEM {seem:.1e} ({low:.1e} to {high:.1e})"
     )
     if crashed:
-        evidence += f"; crashes by {', '.join(sorted({row['mechanism'] for row in crashed}))}"
-    return Verdict(name, "refuted" if crashed else "verified", evidence)
+        evidence += f"; crashes by {', '.join(sorted({row['mechanism'] or 'unexplained' for row in crashed}))}"
+    verdict: Outcome = "refuted" if crashed else "verified" if _distinct(rows) >= LEAST_PAIRS else "open"
+    return Verdict(name, verdict, evidence)
+
+
+def _distinct(rows: Sequence[KeptRun]) -> int:
+    return len({(row["data"], row["depth"], row["seed"]) for row in rows})
+
+
+def judge_by(study: str) -> Callable[[Sequence[KeptRun]], list[Verdict]]:
+    """The judge by another declaration's thresholds."""
+    return partial(judge, study=study)

@@ -35,7 +35,8 @@ class Declaration:
         seeds: Seeds of the study's runs; all are reported.
         arms: Names of its arms.
         thresholds: Every number that a verdict hangs on, by name.
-        verdicts: The sentences that are judged, each with its statistic and its falsifier.
+        verdicts: The sentences that are judged, each with its statistic and its falsifier; `looked_at` names the
+            records that had been looked at when a sentence was added or its test made easier.
         content: All of that as plain values, for its hash.
     """
 
@@ -46,7 +47,7 @@ class Declaration:
     seeds: tuple[int, ...]
     arms: tuple[str, ...]
     thresholds: dict[str, Any]
-    verdicts: tuple[dict[str, str], ...]
+    verdicts: tuple[dict[str, Any], ...]
     content: dict[str, Any]
 
     def sha256(self, arms: Sequence[Any]) -> str:
@@ -60,6 +61,11 @@ class Declaration:
     def covers(self, sentence: str) -> bool:
         """Whether a sentence is one of those declared; words in braces stand for any words."""
         return any(_pattern(verdict["sentence"]).fullmatch(sentence) for verdict in self.verdicts)
+
+    def looked_at(self, sentence: str) -> tuple[str, ...]:
+        """The records that a sentence, or its test, was chosen on: they can refute it and cannot verify it."""
+        own = (verdict for verdict in self.verdicts if _pattern(verdict["sentence"]).fullmatch(sentence))
+        return tuple(next(own, {}).get("looked_at", ()))
 
     @property
     def in_words(self) -> str:
@@ -138,8 +144,12 @@ def parse_declaration(text: str, name: str, study: str) -> Declaration:
         raise InputError(f"{name} declares the study {declared.study!r}, not {study!r}: rename one of them")
     if declared.written not in WRITTEN:
         raise InputError(f"{name} was written {declared.written!r}: say {' or '.join(WRITTEN)}")
-    if any(set(verdict) != {"sentence", "statistic", "falsifier"} for verdict in verdicts) or not verdicts:
+    if any(set(verdict) - {"looked_at"} != {"sentence", "statistic", "falsifier"} for verdict in verdicts):
         raise InputError(f"{name} has a verdict without sentence, statistic and falsifier: declare all three")
+    if not verdicts:
+        raise InputError(f"{name} declares no sentence with its statistic and falsifier: declare what is judged")
+    if declared.written == WRITTEN[0] and any("looked_at" in verdict for verdict in verdicts):
+        raise InputError(f"{name} was written before its runs, which nothing can have been looked at of: drop looked_at")
     _check_seeds(declared, name)
     return declared
 

@@ -7,7 +7,7 @@ from typing import Any
 from studies.shared.declaration import WRITTEN
 from studies.shared.record import RECORDED, RESULTS, read_results
 from studies.shared.registry import find_study
-from studies.shared.runs import KeptRun
+from studies.shared.runs import KeptRun, check_distinct
 from studies.shared.study import Study
 from studies.shared.verdicts import as_json
 
@@ -18,6 +18,9 @@ SEALS = "SHA256SUMS"
 """Of every recorded file, in the form that `sha256sum --check` reads."""
 ORDER = ("refuted", "open", "verified")
 DIFFERS = "; made by another declaration than the present one"
+ADDED = "; added after a look at these runs"
+TOGETHER = "all data sets together: "
+"""What the sentences on the runs of several data sets begin with."""
 
 
 def recorded_folders(recorded: Path = RECORDED) -> list[str]:
@@ -28,14 +31,37 @@ def recorded_folders(recorded: Path = RECORDED) -> list[str]:
 def recorded_verdicts(folder: Path) -> list[dict[str, Any]]:
     """Sentence, verdict and evidence of everything a recorded study concludes, judged anew from what was kept.
 
-    A study that has a record per data set is refuted where one of them refutes. A record that was made by another
-    declaration than the present one says so in the evidence of its verdicts.
+    A study that has a record per data set has every sentence twice: of each data set, `merge`, and of the runs of all
+    data sets together. A record that was made by another declaration than the present one says so in the evidence of
+    its verdicts, and one that a sentence was chosen on does not verify it.
 
     Raises:
         InputError: When there is no record, or when what was written does not follow from what was kept.
     """
     parts = {path.parent.name: judge_again(path.parent) for path in records(folder)}
-    return next(iter(parts.values())) if len(parts) == 1 else merge(parts)
+    found = next(iter(parts.values())) if len(parts) == 1 else merge(parts) + pooled(folder)
+    return [_as_counted(folder, judged) for judged in found]
+
+
+def pooled(folder: Path) -> list[dict[str, Any]]:
+    """The verdicts that follow from the runs of all data sets of a study together."""
+    read = [read_results(path.parent) for path in records(folder)]
+    study = find_study(read[0][0]["study"])
+    rows = [row for path, (_, runs) in zip(records(folder), read, strict=True) for row in _rows(path.parent, study, runs)]
+    return [verdict | {"sentence": TOGETHER + verdict["sentence"]} for verdict in as_json(study.judge(rows))]
+
+
+def _as_counted(folder: Path, judged: dict[str, Any]) -> dict[str, Any]:
+    """Rule: what was added after a look at some runs counts as verified on other runs only, and says so."""
+    declaration = find_study(read_results(records(folder)[0].parent)[0]["study"]).declaration
+    looked_at = declaration.looked_at(judged["sentence"].removeprefix(TOGETHER))
+    if not looked_at:
+        return judged
+    if folder.name not in looked_at:
+        return judged | {"evidence": f"{judged['evidence']}; added after a look at {', '.join(looked_at)}, not at these"}
+    counts = judged["verdict"] != "verified"
+    said = ADDED if counts else f"{ADDED}, so that only others could verify it"
+    return judged | {"verdict": judged["verdict"] if counts else "open", "evidence": judged["evidence"] + said}
 
 
 def records(folder: Path) -> list[Path]:
@@ -66,8 +92,7 @@ def judge_again(folder: Path) -> list[dict[str, Any]]:
     """
     results, runs = read_results(folder)
     study = find_study(results["study"])
-    _check_rows(folder, study, runs)
-    verdicts = as_json(study.judge(runs))
+    verdicts = as_json(study.judge(_rows(folder, study, check_distinct(runs))))
     if verdicts != results["verdicts"]:
         raise InputError(
             f"the verdicts in {folder / RESULTS} do not follow from its runs: restore it or record it anew"
@@ -77,15 +102,49 @@ def judge_again(folder: Path) -> list[dict[str, Any]]:
     return [verdict | {"evidence": verdict["evidence"] + DIFFERS} for verdict in verdicts]
 
 
-def _check_rows(folder: Path, study: Study, runs: list[KeptRun]) -> None:
+def _rows(folder: Path, study: Study, runs: list[KeptRun]) -> list[KeptRun]:
+    """What is judged: the kept rows, or where the runs' own folders were recorded, rows made again from these.
+
+    Rows made again have also what was not kept at the time of the record; the rest must be what was kept.
+    """
     if study.again is None or not (folder / "runs").is_dir():
-        return
+        return runs
     for run in runs:
         outcome = folder / "runs" / run["folder"] / "outcome.json"
         if not outcome.exists() or digest(outcome.read_bytes()) != run["outcome_sha256"]:
             raise InputError(f"{outcome} is missing or was changed after the run: restore it")
-    if canonical_json(study.again(folder / "runs", runs)) != canonical_json(runs):
+    rows = study.again(folder / "runs", runs)
+    known = [{name: row.get(name) for name in run} for row, run in zip(rows, runs, strict=True)]
+    if canonical_json(known) != canonical_json(runs):
         raise InputError(f"the rows of {folder} do not follow from its runs: restore them")
+    return rows
+
+
+def judge_anew(folder: Path) -> list[str]:
+    """Write what the present judges conclude from one record's runs, which stay as they are.
+
+    Args:
+        folder: It holds results.json and runs.jsonl.
+
+    Returns:
+        One line per verdict that changed.
+
+    Raises:
+        InputError: When the runs were declared before they were made, by another declaration than the present one: that
+            one cannot be put in its place.
+    """
+    results, runs = read_results(folder)
+    study = find_study(results["study"])
+    declared = results["declaration"]
+    if declared["written"] == WRITTEN[0] and declared["sha256"] != study.declared["sha256"]:
+        raise InputError(f"{folder} was declared before its runs by another declaration: declare and run it anew")
+    verdicts = as_json(study.judge(_rows(folder, study, check_distinct(runs))))
+    before = {verdict["sentence"]: verdict["verdict"] for verdict in results["verdicts"]}
+    content = results | {"declaration": study.declared, "verdicts": verdicts}
+    write_atomically(folder / RESULTS, canonical_json(content) + "\n")
+    now = {verdict["sentence"]: verdict["verdict"] for verdict in verdicts}
+    told = [f"{name}: {before.get(name, 'not there')} -> {now.get(name, 'gone')}" for name in before | now]
+    return [line for line, name in zip(told, before | now, strict=True) if before.get(name) != now.get(name)]
 
 
 def provenance(folder: Path) -> str:
@@ -105,15 +164,20 @@ def provenance(folder: Path) -> str:
 
 
 def merge(parts: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The verdicts of a study that has a record per data set: refuted where one of them refutes."""
+    """The verdicts of a study that has a record per data set.
+
+    Refuted where one of them refutes, verified where every one verifies, else open: a data set without an answer, or
+    without the sentence, verifies nothing.
+    """
     merged = []
     for sentence in dict.fromkeys(judged["sentence"] for verdicts in parts.values() for judged in verdicts):
         found = {part: v for part, verdicts in parts.items() for v in verdicts if v["sentence"] == sentence}
         words = [judged["verdict"] for judged in found.values()]
-        verdict = next(word for word in ("refuted", "verified", "open") if word in words)
+        everywhere = len(found) == len(parts) and set(words) == {"verified"}
+        verdict = "refuted" if "refuted" in words else "verified" if everywhere else "open"
         counts = ", ".join(f"{words.count(word)} {word}" for word in ORDER if word in words)
         refuting = [f"; {part}: {v['evidence']}" for part, v in found.items() if v["verdict"] == "refuted"]
-        evidence = f"of {len(found)} data sets {counts}{''.join(refuting)}"
+        evidence = f"of {len(parts)} data sets {counts}{''.join(refuting)}"
         merged.append({"sentence": sentence, "verdict": verdict, "evidence": evidence})
     return merged
 

@@ -9,6 +9,7 @@ from seem.errors import InputError
 
 MODULES = {
     "growth": "studies.growth.study",
+    "growth-confirmation": "studies.growth.confirmation",
     "surge": "studies.training.surge",
     "discount": "studies.training.discount",
     "normalisation": "studies.training.normalisation",

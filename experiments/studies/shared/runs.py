@@ -13,6 +13,7 @@ from seem.agents.sac import SACConfig
 from seem.agents.td3 import TD3Config
 from seem.config import RunConfig
 from seem.datasets import Dataset
+from seem.errors import InputError
 from seem.records import RunRecord, canonical_json, digest
 
 KeptRun = dict[str, Any]
@@ -91,9 +92,25 @@ def with_critic(agent: TD3Config, **changes: Any) -> TD3Config:
     return replace(agent, critic=replace(agent.critic, **changes))
 
 
+UNBOUNDED = 1e308
+"""Bound of values that nothing bounds, so that only an overflow is beyond it."""
+
+
 def value_bound(dataset: Dataset, discount: float) -> float:
-    """The largest |Q| that any policy can have under rewards as large as the data's, max|r| / (1 - γ)."""
-    return dataset.transitions.rewards.abs().max().item() / (1 - discount) if discount < 1 else math.inf
+    """The largest |Q| that any policy can have under rewards as large as the data's, `return_bound`."""
+    return return_bound(dataset.transitions.rewards.abs().max().item(), discount)
+
+
+def return_bound(largest: float, discount: float) -> float:
+    """The largest possible |return| max|r| / (1 - γ).
+
+    Without any reward, which leaves no scale but 0, and at γ = 1 it is `UNBOUNDED`: any first value would be beyond 0.
+
+    Args:
+        largest: max|r|.
+        discount: γ.
+    """
+    return largest / (1 - discount) if largest > 0 and discount < 1 else UNBOUNDED
 
 
 def keep(record: RunRecord, arm: str, bound: float) -> KeptRun:
@@ -165,6 +182,21 @@ def groups(runs: Iterable[KeptRun], *names: str) -> dict[tuple[Any, ...], list[K
 def diverged(runs: Sequence[KeptRun]) -> int:
     """How many of the runs left the range that any policy's values have."""
     return sum(run["divergence_step"] is not None for run in runs)
+
+
+def check_distinct(runs: list[KeptRun]) -> list[KeptRun]:
+    """The runs, none of which is there twice.
+
+    Raises:
+        InputError: When two runs have one data set, arm and seed: a run that is counted twice is no evidence.
+    """
+    names = ("data", "arm", "kind", "depth", "seed")
+    keys = [tuple(run.get(name) for name in names) for run in runs if "data" in run and "seed" in run]
+    for key in keys:
+        if keys.count(key) > 1:
+            told = " ".join(str(value) for value in key if value is not None)
+            raise InputError(f"the run {told} is there twice: one that is counted twice is no evidence, drop it")
+    return runs
 
 
 def before_divergence(run: KeptRun) -> int:

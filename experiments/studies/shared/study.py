@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from studies.shared.declaration import Declaration, read_declaration
 from studies.shared.record import RUNS, begin, find_record, write_results
-from studies.shared.runs import KeptRun
+from studies.shared.runs import KeptRun, check_distinct
 from studies.shared.verdicts import Verdict, as_json, exit_status, open_console, print_verdicts, turned
 
 from seem.checks import check_seeds
@@ -163,16 +163,23 @@ def _run(console: Console, study: Study[AnyOptions], used: AnyOptions, plan: Pla
     sweep = run_tasks(partial(plan.measure, out / "runs"), plan.tasks, used.execution, folder=out, device=plan.device)
     finished = dict(show_progress(sweep, len(plan.tasks), console))
     write_lines(out / RUNS, chain.from_iterable(finished[task] for task in plan.tasks))
-    runs = read_lines(out / RUNS)
+    runs = check_distinct(read_lines(out / RUNS))
     verdicts = study.judge(runs)
     for table in study.tables(runs):
         console.print(table)
     for name, figure in study.figures(runs, out / "runs").items():
         save_figure(figure, out / name)
     results = write_results(out, study.name, study.declared, used, plan.datasets, as_json(verdicts))
-    print_verdicts(console, verdicts)
+    print_verdicts(console, [_noted(study, verdict) for verdict in verdicts])
     console.print(f"{study.declaration.in_words}; records and figures: {out}", soft_wrap=True)
     return _compare(console, results, strict=used.strict)
+
+
+def _noted(study: Study[Any], verdict: Verdict) -> Verdict:
+    """A verdict as it is printed: it says so where the sentence was added after a look at recorded runs."""
+    looked_at = study.declaration.looked_at(verdict.sentence)
+    said = f"; added after a look at {', '.join(looked_at)}" if looked_at else ""
+    return replace(verdict, evidence=verdict.evidence + said)
 
 
 def _compare(console: Console, results: dict[str, Any], *, strict: bool) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from studies.shared.arms import SIGNIFICANT, interval, prevents, rate
+from studies.shared.arms import interval, prevents, rate
+from studies.shared.judging import LEAST_PAIRS, SIGNIFICANT
 from studies.shared.runs import KeptRun, groups
 from studies.shared.verdicts import Outcome, Verdict
 
@@ -52,8 +53,8 @@ def _judge(runs: Sequence[KeptRun]) -> list[Verdict]:
 def _layer_norm_prevents(data: str, runs: Sequence[KeptRun], algorithm: str) -> Verdict:
     name = f"{data}: LayerNorm prevents the divergence of {algorithm} with {FRACTIONS[-1]:.0%} of the transitions"
     plain, layer = (cell(runs, algorithm, FRACTIONS[-1], layer_norm=choice) for choice in (False, True))
-    if plain[0]["not_run"]:
-        return Verdict(name, "open", f"not run: {plain[0]['not_run']}")
+    if not plain or plain[0]["not_run"]:
+        return Verdict(name, "open", f"not run: {plain[0]['not_run']}" if plain else "there are no runs of it")
     evidence = f"{plain[0]['transitions']} transitions: {rate(layer)} diverge with it, {rate(plain)} without"
     return prevents(name, plain, layer, evidence)
 
@@ -64,7 +65,7 @@ def gains(runs: Sequence[KeptRun], algorithm: str, fraction: float) -> NDArray[n
         {run["seed"]: run["score"] for run in cell(runs, algorithm, fraction, layer_norm=choice)}
         for choice in (True, False)
     ]
-    return np.array([scores[0][seed] - scores[1][seed] for seed in sorted(scores[0])])
+    return np.array([scores[0][seed] - scores[1][seed] for seed in sorted(scores[0].keys() & scores[1].keys())])
 
 
 def _gains_most(data: str, runs: Sequence[KeptRun], algorithm: str) -> Verdict:
@@ -74,7 +75,7 @@ def _gains_most(data: str, runs: Sequence[KeptRun], algorithm: str) -> Verdict:
     if missing:
         return Verdict(name, "open", f"not run: {missing}")
     found = {fraction: gains(runs, algorithm, fraction) for fraction in FRACTIONS}
-    evidence = "gain "
+    evidence = f"{len(found[FRACTIONS[0]])} seeds, {LEAST_PAIRS} at least; gain "
     evidence += ", ".join(f"{interval(list(gain))} at {fraction:.0%}" for fraction, gain in found.items())
     least, most = found[FRACTIONS[-1]], found[FRACTIONS[0]]
     signs = {sign(least), sign(least - most)}
@@ -84,8 +85,11 @@ def _gains_most(data: str, runs: Sequence[KeptRun], algorithm: str) -> Verdict:
 
 
 def sign(values: NDArray[np.float64]) -> int:
-    """1 or -1 where the 95 % interval of the mean over seeds is above or below zero, else 0; 0 for one seed."""
-    if len(values) < 2:
+    """1 or -1 where the 95 % interval of the mean over seeds is above or below zero, else 0.
+
+    Also 0 for fewer seeds than decide, and where a score is not a number.
+    """
+    if len(values) < LEAST_PAIRS or not np.isfinite(values).all():
         return 0
     found = bootstrap_interval(values, np.random.default_rng(0))
     return int(found.low > 0) - int(found.high < 0)
@@ -108,7 +112,7 @@ def _constraint_costs(data: str, runs: Sequence[KeptRun]) -> Verdict:
     published, strong = scores[PUBLISHED], scores[CONSTRAINTS[-1]]
     lost = np.array([published[seed] - strong[seed] for seed in sorted(published)])
     distances = [np.median([run["action_distance"] for run in cells[weight]]) for weight in (0.0, CONSTRAINTS[-1])]
-    evidence = f"{interval(list(lost))} less; scores "
+    evidence = f"{interval(list(lost))} less, {len(lost)} seeds, {LEAST_PAIRS} at least; scores "
     evidence += ", ".join(f"{interval(list(found.values()))} at {weight:g}" for weight, found in scores.items())
     evidence += f"; distance to the data's actions {distances[0]:.2g} without it, {distances[1]:.2g} at the strongest"
     verdicts: dict[int, Outcome] = {1: "verified", 0: "open", -1: "refuted"}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from studies.shared.arms import interval
 from studies.shared.declaration import read_declaration
+from studies.shared.judging import share
 from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, groups, value_bound, who, with_critic
 from studies.shared.training import DeclaredRun, measure_once, training_study
 from studies.shared.verdicts import Verdict
@@ -128,6 +129,7 @@ def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
         *(_converges(surging, name) for name in ("kernel", "kernel_next")),
         _stays(surging),
         _needs_divergence(runs),
+        _stands_before(surging),
     ]
 
 
@@ -137,7 +139,8 @@ NAMES = {"kernel": "G(X, X)", "kernel_next": "G(X*, X)"}
 def _converges(runs: Sequence[KeptRun], name: str) -> Verdict:
     sentence = f"in every critic that diverges the direction of {NAMES[name]} converges"
     found = [(run, *early_and_late(over_horizon(run, name)), shuffled(run, name)) for run in runs]
-    wrong = [(run, early, late) for run, early, late, control in found if late < NEAR or late <= max(early, control)]
+    # What is not a number is near to nothing.
+    wrong = [(run, e, late) for run, e, late, control in found if not (late >= NEAR and late > e and late > control)]
     late = interval([late for _, _, late, _ in found])
     early, control = (interval([values[place] for values in found]) for place in (1, 3))
     evidence = f"{len(runs) - len(wrong)} of {len(runs)}; mean cosine over {HORIZON} readings {early} in the first"
@@ -150,7 +153,7 @@ def _converges(runs: Sequence[KeptRun], name: str) -> Verdict:
 def _stays(runs: Sequence[KeptRun]) -> Verdict:
     name = "in every critic that diverges X* comes to rest"
     moves = [(run, early_and_late(over_horizon(run, "moves"))[1]) for run in runs]
-    moving = [(run, move) for run, move in moves if move > STILL]
+    moving = [(run, move) for run, move in moves if not move <= STILL]
     evidence = f"{len(runs) - len(moving)} of {len(runs)} move by less than {STILL:.0%} over {HORIZON} readings at"
     evidence += f" the end, mean {interval([move for _, move in moves])}"
     for run, move in moving[:3]:
@@ -167,6 +170,24 @@ def _needs_divergence(runs: Sequence[KeptRun]) -> Verdict:
     near = sum(value >= NEAR for value in late)
     evidence = f"it has converged in {near} of {len(calm)} critics that do not diverge, mean cosine {interval(late)}"
     return Verdict(name, "refuted" if near else "verified", evidence)
+
+
+def stands_from(run: KeptRun) -> int | None:
+    """t₀: the first reading from which on the kernel's direction stays near itself over the horizon; None for none."""
+    far = np.flatnonzero(~(over_horizon(run, "kernel") >= NEAR))
+    first = int(far[-1]) + 1 if len(far) else 0
+    return first * run["reading_interval"] if first < len(over_horizon(run, "kernel")) else None
+
+
+def _stands_before(runs: Sequence[KeptRun]) -> Verdict:
+    name = "in every critic that diverges the kernel's direction stands before the divergence"
+    found = [(run, stands_from(run)) for run in runs]
+    late = [(run, since) for run, since in found if since is None or since > run["divergence_step"]]
+    evidence = f"{share(len(runs) - len(late), len(runs))} of the critics that diverge"
+    for run, since in late[:3]:
+        evidence += f"; not in {who(run)}: {'never' if since is None else f'from step {since} on'}, divergence at "
+        evidence += f"{run['divergence_step']}"
+    return Verdict(name, "refuted" if late else "verified", evidence)
 
 
 def table(runs: Sequence[KeptRun]) -> Table:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from studies.shared.arms import divergence_table, plot_arms, prevents, rate
-from studies.shared.runs import LINE_COLUMNS, Arm, KeptRun, diverged, groups, largest
+from studies.shared.judging import majority
+from studies.shared.runs import LINE_COLUMNS, Arm, KeptRun, diverged, groups, largest, return_bound
 from studies.shared.training import DeclaredRun, measure_once, train_run, training_study
 from studies.shared.verdicts import Verdict
 
@@ -89,7 +90,7 @@ def _look(agent: SAC, replay: Rows, rows: int, batches: np.random.Generator) -> 
 
 def _kept(run: DeclaredRun, env: str, values: np.ndarray, looks: list, returns: list[float], replay: Rows) -> KeptRun:
     rewards = replay.arrays["rewards"][: replay.size]
-    bound = float(np.abs(rewards).max()) / (1 - run.config.agent.discount)
+    bound = return_bound(float(np.abs(rewards).max()), run.config.agent.discount)
     beyond, live = np.flatnonzero(~(values <= bound)), [look for look in looks if all(look["critics"])]
     series = largest([asdict(reading) for reading in look["critics"]] for look in live)
     crashed = not np.isfinite(values[-1])
@@ -103,7 +104,7 @@ def _kept(run: DeclaredRun, env: str, values: np.ndarray, looks: list, returns: 
         "crash_step": len(values) - 1 if crashed else None,
         "divergence_step": int(beyond[0]) if len(beyond) else None,
         "bound": bound,
-        "last_q": float(values[np.isfinite(values)][-1]),
+        "last_q": float(values[np.isfinite(values)][-1]) if np.isfinite(values).any() else None,
         "mechanism": None,
         "returns": [round(value, 1) for value in returns],
         "read_at": [look["step"] for look in live],
@@ -115,7 +116,8 @@ def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     """The verdicts, from kept runs."""
     verdicts = []
     for (data,), cell in groups(runs, "data").items():
-        arms = {arm.split()[1]: found for (arm,), found in groups(cell, "arm").items()}
+        arms = {name: [] for name in CRITICS}
+        arms |= {arm.split()[1]: found for (arm,), found in groups(cell, "arm").items()}
         name = f"{data}: LayerNorm prevents the divergence of SAC without target networks"
         verdicts += [_diverges(data, arms["none"]), prevents(name, arms["none"], arms["LayerNorm"])]
     return verdicts
@@ -123,8 +125,9 @@ def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
 
 def _diverges(data: str, plain: Sequence[KeptRun]) -> Verdict:
     name = f"{data}: SAC without target networks diverges"
-    evidence = f"{rate(plain)} diverge"
-    return Verdict(name, "verified" if 2 * diverged(plain) > len(plain) else "open", evidence)
+    # Few divergences refute nothing: longer runs, or other data, may have more.
+    verdict = majority(diverged(plain), len(plain))
+    return Verdict(name, "verified" if verdict == "verified" else "open", f"{rate(plain)} diverge")
 
 
 def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:

@@ -13,13 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 from studies.shared.arms import excited_before
-from studies.shared.runs import PAPERS_TD3, RISEN, ZERO, Arm, KeptRun, column, diverged, groups, who, with_critic
+from studies.shared.runs import PAPERS_TD3, RISEN, Arm, KeptRun, column, diverged, groups, with_critic
 from studies.shared.training import TrainingOptions, training_study
 from studies.shared.verdicts import Verdict
-from studies.training.surge_events import BASELINES, HORIZON, MAJORITY, THEORY, auc_table, precision_and_recall, rise
+from studies.training.surge_events import HORIZON, THEORY, auc_table, rise
+from studies.training.surge_verdicts import judge_signals, rises_first
 
 from seem.plots import new_figure
-from seem.statistics import Interval, bootstrap_interval, wilson_interval
+from seem.statistics import wilson_interval
 
 SGD = replace(PAPERS_TD3, critic_optimiser="sgd", critic_lr=1e-3)
 """Gradient descent; at three and ten times this step no critic of seeds 0 and 1 diverged, SEEM above zero or not."""
@@ -42,59 +43,7 @@ def is_control(run: KeptRun) -> bool:
 def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
     """The verdicts, from kept runs."""
     plain = [run for run in runs if not is_control(run)]
-    return [_rises_first(plain), excited_before(EXCITED, runs), _alarm(runs), _better_than_baselines(runs)]
-
-
-def _rises_first(plain: Sequence[KeptRun]) -> Verdict:
-    name = "normalised SEEM rises above a tenth before |Q| does, in every critic that diverges"
-    rises = [(run, found) for run in plain if (found := rise(run)) is not None]
-    if not rises:
-        return Verdict(name, "open", "no critic diverged: train for more --steps")
-    late = [(run, found) for run, found in rises if found.seem is None or found.seem > found.q]
-    leads = np.array([found.q - found.seem for _, found in rises if found.seem is not None], dtype=np.float64)
-    evidence = f"{len(rises) - len(late)} of {len(rises)} diverging critics"
-    if len(leads) > 1:
-        lead = bootstrap_interval(leads, np.random.default_rng(0), statistic=np.median)
-        evidence += f"; median lead {_steps(lead)}"
-    for run, found in late[:3]:
-        seem = "does not stay there" if found.seem is None else f"stays there from step {found.seem} on"
-        evidence += f"; not in {who(run)}: SEEM {seem}, Q at {found.q}, divergence at {found.divergence}"
-    return Verdict(name, "refuted" if late else "verified", evidence)
-
-
-def _alarm(runs: Sequence[KeptRun]) -> Verdict:
-    name = f"SEEM above zero is an alarm: a divergence follows within {HORIZON} steps more often than not"
-    precision, recall = precision_and_recall(runs, ZERO)
-    if precision is None or recall is None:
-        return Verdict(name, "open", "no alarm, or no divergence, in these runs")
-    evidence = f"precision {precision:.2f}, recall {recall:.2f} over all arms"
-    higher, caught = precision_and_recall(runs, RISEN)
-    if higher is not None:
-        evidence += f"; normalised SEEM above a tenth has {higher:.2f} and {caught:.2f}"
-    return Verdict(name, "verified" if precision > MAJORITY else "refuted", evidence)
-
-
-def _better_than_baselines(runs: Sequence[KeptRun]) -> Verdict:
-    name = f"SEEM ranks what diverges within {HORIZON} steps better than every simpler signal"
-    table = {signal: interval for signal, interval in auc_table(runs).items() if interval is not None}
-    if not table:
-        return Verdict(name, "open", "all readings have the same answer: add controls, or train longer")
-    best = max(BASELINES, key=lambda signal: table[signal].estimate)
-    theory = max(THEORY, key=lambda signal: table[signal].estimate)
-    seem, other = table["SEEM"], table[best]
-    evidence = f"AUC of SEEM {_auc(seem)}, best signal of the theory {theory} {_auc(table[theory])}"
-    evidence += f", best simpler one {best} {_auc(other)}"
-    if seem.low > other.high:
-        return Verdict(name, "verified", evidence)
-    return Verdict(name, "refuted" if other.estimate > seem.estimate else "open", evidence)
-
-
-def _auc(interval: Interval) -> str:
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _steps(interval: Interval) -> str:
-    return f"{interval.estimate:.0f} steps [{interval.low:.0f}, {interval.high:.0f}]"
+    return [rises_first(plain), excited_before(EXCITED, runs), *judge_signals(runs)]
 
 
 def table(runs: Sequence[KeptRun]) -> Table:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from studies.shared.declaration import read_declaration
+from studies.shared.judging import SIGNIFICANT
 from studies.shared.runs import RISEN, KeptRun, before_divergence, column
 
-from seem.statistics import Interval, bootstrap_interval, precision_at, roc_auc
+from seem.statistics import Interval, bootstrap_interval
 
 Series = NDArray[np.float64]
 _THRESHOLDS = read_declaration("surge").thresholds
@@ -17,8 +19,6 @@ HORIZON: int = _THRESHOLDS["horizon"]
 TREND: int = _THRESHOLDS["trend"]
 """Readings over which a trend is taken."""
 RESAMPLES: int = _THRESHOLDS["resamples"]
-MAJORITY: float = _THRESHOLDS["majority"]
-"""Share of the alarms that a divergence has to follow."""
 
 
 def _trend(run: KeptRun) -> Series:
@@ -64,13 +64,16 @@ class Rise:
 
 
 def rise(run: KeptRun) -> Rise | None:
-    """The rise of a diverging run's signals; None for another run, or without a reading before its divergence."""
+    """The rise of a diverging run's signals; None for another run, or without a reading before its divergence.
+
+    What is not a number counts against the sentence that SEEM is first: a SEEM has not risen by it, a |Q| has.
+    """
     divergence, steps = run["divergence_step"], np.array(run["read_at"][: before_divergence(run)])
     if divergence is None or not len(steps):
         return None
-    low = np.flatnonzero(column(run, "normalised")[: len(steps)] <= RISEN)
+    low = np.flatnonzero(~(column(run, "normalised")[: len(steps)] > RISEN))
     since = int(low[-1]) + 1 if len(low) else 0
-    risen = steps[column(run, "mean_abs_q")[: len(steps)] > RISEN * run["bound"]]
+    risen = steps[~(column(run, "mean_abs_q")[: len(steps)] <= RISEN * run["bound"])]
     return Rise(
         int(steps[since]) if since < len(steps) else None, int(risen[0]) if len(risen) else divergence, divergence
     )
@@ -89,16 +92,6 @@ def labelled(run: KeptRun) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return known, run["divergence_step"] - steps[known] <= HORIZON
 
 
-def pooled(runs: Sequence[KeptRun], signal: str) -> tuple[Series, NDArray[np.bool_]]:
-    """Scores and labels of all readings of several runs that can be judged."""
-    scores, labels = [], []
-    for run in runs:
-        known, will = labelled(run)
-        scores.append(SIGNALS[signal](run)[known])
-        labels.append(will)
-    return np.concatenate(scores), np.concatenate(labels)
-
-
 def auc_table(runs: Sequence[KeptRun], seed: int = 0) -> dict[str, Interval | None]:
     """ROC-AUC of every signal for "diverges within the horizon".
 
@@ -109,32 +102,144 @@ def auc_table(runs: Sequence[KeptRun], seed: int = 0) -> dict[str, Interval | No
     Returns:
         By signal, with a 95 % interval; None where all readings have the same answer.
     """
-    return {signal: _auc([pooled([run], signal) for run in runs], seed) for signal in SIGNALS}
+    rankings = {signal: ranking(runs, signal) for signal in SIGNALS}
+    return {signal: _interval(len(runs), own.areas, seed) if own else None for signal, own in rankings.items()}
 
 
-def _auc(parts: list[tuple[Series, NDArray[np.bool_]]], seed: int) -> Interval | None:
-    def area(indices: Series) -> float:
-        chosen = [parts[int(index)] for index in indices]
-        value = roc_auc(np.concatenate([p[0] for p in chosen]), np.concatenate([p[1] for p in chosen]))
-        return 0.5 if value is None else value  # a resample of one kind of runs ranks nothing
-
-    def areas(indices: Series, axis: int) -> Series:
-        return np.apply_along_axis(area, axis, indices)
-
-    every = np.arange(len(parts), dtype=np.float64)
-    labels = np.concatenate([part[1] for part in parts])
-    if labels.all() or not labels.any():
-        return None
-    return bootstrap_interval(every, np.random.default_rng(seed), statistic=areas, resamples=RESAMPLES)
-
-
-def precision_and_recall(runs: Sequence[KeptRun], threshold: float) -> tuple[float | None, float | None]:
-    """Of normalised SEEM above a threshold as an alarm: how often a divergence follows, how many it catches.
+def auc_differences(
+    runs: Sequence[KeptRun], signal: str, others: Sequence[str], confidence: float, seed: int = 0
+) -> dict[str, Interval]:
+    """By how much the AUC of a signal is above that of each of some others, on the same resamples of whole runs.
 
     Args:
         runs: Kept runs.
-        threshold: What normalised SEEM has to exceed.
+        signal: The one.
+        others: The others.
+        confidence: Level of the intervals.
+        seed: Of the bootstrap.
+
+    Returns:
+        By other signal; empty where all readings have the same answer.
     """
-    scores, labels = pooled(runs, "normalised SEEM")
-    alarms = (scores > threshold).astype(np.float64)
-    return precision_at(alarms, labels, 1.0), float(alarms[labels].mean()) if labels.any() else None
+    one, found = ranking(runs, signal), {}
+    for other in others:
+        rival = ranking(runs, other)
+        if one is None or rival is None:
+            return {}
+        apart = partial(lambda one, rival, drawn: one.areas(drawn) - rival.areas(drawn), one, rival)
+        found[other] = _interval(len(runs), apart, seed, confidence)
+    return found
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How a signal ranks the readings of several runs, so that resamples of whole runs are sums.
+
+    Attributes:
+        wins: Of the positives of run i over the negatives of run j, ties as half, shape (runs, runs).
+        positives: Readings that a divergence follows, by run, shape (runs,).
+        negatives: The others, shape (runs,).
+    """
+
+    wins: Series
+    positives: Series
+    negatives: Series
+
+    def areas(self, drawn: Series) -> Series:
+        """ROC-AUC of resamples, shape (...,), given the runs in each, shape (..., runs).
+
+        A resample of one kind of readings ranks nothing: one half.
+        """
+        counts = _counts(drawn, len(self.positives))
+        wins = np.einsum("...i,...i->...", counts @ self.wins, counts)
+        pairs = (counts @ self.positives) * (counts @ self.negatives)
+        return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), 0.5)
+
+
+def _counts(drawn: Series, runs: int) -> Series:
+    return np.apply_along_axis(partial(np.bincount, minlength=runs), -1, drawn.astype(np.int64)).astype(np.float64)
+
+
+def ranking(runs: Sequence[KeptRun], signal: str) -> Ranking | None:
+    """How a signal ranks the readings of some runs that can be judged; None where all have the same answer.
+
+    A signal that is not a number is ranked as what speaks most against it: lowest before a divergence, else highest.
+    """
+    scores = [(SIGNALS[signal](run)[known], will) for run in runs for known, will in [labelled(run)]]
+    scores = [(np.where(np.isnan(own), np.where(will, -np.inf, np.inf), own), will) for own, will in scores]
+    positives, negatives = ([own[will == answer] for own, will in scores] for answer in (True, False))
+    if not sum(map(len, positives)) or not sum(map(len, negatives)):
+        return None
+    every, ends = np.concatenate(positives), np.cumsum([0, *map(len, positives)])
+    wins = np.zeros((len(runs), len(runs)))
+    for number, own in enumerate(map(np.sort, negatives)):
+        below = (np.searchsorted(own, every, "left") + np.searchsorted(own, every, "right")) / 2
+        wins[:, number] = np.diff(np.concatenate(([0.0], np.cumsum(below)))[ends])
+    return Ranking(wins, *(np.array(list(map(len, part)), dtype=np.float64) for part in (positives, negatives)))
+
+
+def _interval(
+    runs: int, statistic: Callable[[Series], Series], seed: int, confidence: float = 1 - SIGNIFICANT
+) -> Interval:
+    """The bootstrap interval of what depends on whole runs, given by their numbers."""
+    return bootstrap_interval(
+        np.arange(runs, dtype=np.float64),
+        np.random.default_rng(seed),
+        statistic=lambda drawn, axis: statistic(np.moveaxis(drawn, axis, -1)),
+        confidence=confidence,
+        resamples=RESAMPLES,
+    )
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What becomes of the readings at which a signal is above a threshold.
+
+    Attributes:
+        precision: Share of them that a divergence follows within the horizon.
+        always: The same share of all readings: what an alarm that is always on has.
+        gain: The difference of the two, with its interval over whole runs.
+        recall: Share of the readings that a divergence follows which the alarm catches.
+        later: Share of the alarms that a divergence follows at all within the steps of the run.
+        ever: The same share of all readings.
+    """
+
+    precision: float
+    always: float
+    gain: Interval
+    recall: float
+    later: float
+    ever: float
+
+
+def alarm(runs: Sequence[KeptRun], threshold: float) -> Alarm | None:
+    """Of normalised SEEM above a threshold as an alarm; None without an alarm, or without a divergence.
+
+    Args:
+        runs: Kept runs, two or more.
+        threshold: What normalised SEEM has to exceed; what is not a number raises none.
+    """
+    told = []
+    for run in runs:
+        known, will = labelled(run)
+        raised = column(run, "normalised")[known] > threshold
+        later = run["divergence_step"] is not None
+        told.append([len(will), will.sum(), raised.sum(), (raised & will).sum(), later * raised.sum(), later * len(will)])
+    counts = np.array(told, dtype=np.float64)
+    readings, positives, alarms, right, followed, before = counts.sum(axis=0)
+    if not alarms or not positives:
+        return None
+
+    def gain(drawn: Series) -> Series:
+        sums = _counts(drawn, len(counts)) @ counts
+        quiet = sums[..., 2] == 0  # a resample without an alarm gains nothing
+        return np.where(quiet, 0.0, sums[..., 3] / np.where(quiet, 1, sums[..., 2]) - sums[..., 1] / sums[..., 0])
+
+    return Alarm(
+        precision=right / alarms,
+        always=positives / readings,
+        gain=_interval(len(runs), gain, seed=0),
+        recall=right / positives,
+        later=followed / alarms,
+        ever=before / readings,
+    )

@@ -5,14 +5,15 @@
 Targets copied at once, at intervals, and by exponential moving averages of several rates.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
-from studies.shared.arms import SIGNIFICANT, divergence_table, excited_before, plot_arms, rate
-from studies.shared.runs import PAPERS_TD3, Arm, KeptRun, groups
+from studies.shared.arms import divergence_table, excited_before, plot_arms, rate
+from studies.shared.judging import LEAST_PAIRS, difference, in_words
+from studies.shared.runs import PAPERS_TD3, Arm, KeptRun, diverged, groups
 from studies.shared.training import training_study
 from studies.shared.verdicts import Verdict
 
@@ -38,19 +39,32 @@ def judge(runs: Sequence[KeptRun]) -> list[Verdict]:
 
 
 def _delays(runs: Sequence[KeptRun]) -> Verdict:
-    name = f"{runs[0]['data']}: the older the target, the later the divergence"
-    lags = np.array([LAGS[run["arm"]] for run in runs])
-    # A censored run diverges after its last step: ranked last, ties among themselves.
-    steps = np.array([np.inf if run["divergence_step"] is None else run["divergence_step"] for run in runs])
-    if not np.isfinite(steps).any():
-        return Verdict(name, "open", "no critic diverged: train for more --steps")
-    found = stats.kendalltau(lags, stats.rankdata(steps))
+    name = f"{runs[0]['data']}: the older the target, the later the divergence, none within the steps being the latest"
+    found = {seed: _rank(cell) for (seed,), cell in groups(runs, "seed").items()}
+    ranked = [value for value in found.values() if value is not None]
+    if not ranked:
+        return Verdict(name, "open", "no critic diverged, or all at one step: train for more --steps")
+    verdict, middle = difference([(value, 0.0) for value in ranked])
     arms = [f"{arm} {rate(cell)}" for (arm,), cell in groups(runs, "arm").items()]
-    evidence = f"Kendall's rank correlation of lag and step {found.statistic:.2f}, p = {found.pvalue:.1e}"
-    evidence += f"; diverge: {', '.join(arms)}"
-    if found.pvalue >= SIGNIFICANT:
-        return Verdict(name, "open", evidence)
-    return Verdict(name, "verified" if found.statistic > 0 else "refuted", evidence)
+    evidence = f"Kendall's rank correlation of lag and step, by seed: median {in_words(middle)} over {len(ranked)} of "
+    evidence += f"{len(found)} seeds, {LEAST_PAIRS} at least; {len(runs) - diverged(runs)} of {len(runs)} runs are "
+    evidence += f"censored, and tie; {_among_diverging(runs)}; diverge: {', '.join(arms)}"
+    return Verdict(name, verdict, evidence)
+
+
+def _rank(runs: Sequence[KeptRun]) -> float | None:
+    """Kendall's τ_b of lag and divergence step; a censored run comes after all that diverge and ties with its like."""
+    steps = [math.inf if run["divergence_step"] is None else run["divergence_step"] for run in runs]
+    lags = [LAGS[run["arm"]] for run in runs]
+    if len(set(steps)) < 2 or len(set(lags)) < 2:
+        return None
+    return float(stats.kendalltau(lags, stats.rankdata(steps)).statistic)
+
+
+def _among_diverging(runs: Sequence[KeptRun]) -> str:
+    gone = [run for run in runs if run["divergence_step"] is not None]
+    found = _rank(gone)
+    return f"among the {len(gone)} runs that diverge it is {'not defined' if found is None else f'{found:.2f}'}"
 
 
 def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:

@@ -17,8 +17,8 @@ from typing import Any
 
 CALLS = ("write", "fsync", "replace", "mkdir", "open", "create", "unlink")
 """Kinds of calls: "open" is for reading, "create" for writing; "any" counts them all."""
-HAPPENED = "happened"
-"""Name of the file that counts the faults themselves."""
+HAPPENED, PATHS = "happened", "paths"
+"""Names of the files that count the faults themselves, and that list the paths of all calls, one a line."""
 
 
 class Faults:
@@ -60,6 +60,7 @@ class Faults:
         self.busy = True
         try:
             number = {kind: self.count(kind) for kind in (call, "any")}
+            self.count(PATHS, os.fsencode(os.path.relpath(name, self.under)) + b"\n")
         finally:
             self.busy = False
         if self.call in number and self.k and (n := number[self.call]) >= self.k and (self.lasting or n == self.k):
@@ -68,12 +69,12 @@ class Faults:
             self.busy = False
             self.act(name)
 
-    def count(self, kind: str) -> int:
+    def count(self, kind: str, mark: bytes = b".") -> int:
         """One more call of a kind, over all processes."""
         descriptor = os.open(os.path.join(self.counts, kind), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)  # noqa: PTH118
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, b".")
+            os.write(descriptor, mark)
             return os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
