@@ -15,6 +15,8 @@ import torch
 from cases import Row, compare
 from interleave import Timing, interleave
 
+from seem.enclosure import Enclosure
+
 
 def timed(monkeypatch, module, **seconds):
     """Let a module's interleaved run return these seconds, one round of each; the ways are kept and not run."""
@@ -216,7 +218,7 @@ def clock(monkeypatch):
         rows = None
 
         @classmethod
-        def start(cls, normalisation, rows, seed=0):
+        def start(cls, normalisation, rows, seed=0, discount=0.99):
             return cls()
 
         def train(self, steps):
@@ -224,25 +226,23 @@ def clock(monkeypatch):
             clock.seen.append(("train", steps))
 
         def inputs(self, dtype=None):
-            return None, {"td_error": torch.ones(2)}
+            return None, dict.fromkeys(("x", "x_next", "td_error", "terminals"), torch.ones(2))
 
     class Watch:
         def __init__(self, **options):
-            clock.options = options
+            assert options == {"discount": cases.DISCOUNT, "lr": cases.LR}
 
         def read(self, critic, *, step, **inputs):
             clock.now += 0.5
             clock.seen.append(("read", step))
-            dense = step % 200 == 0
-            leading = SimpleNamespace(method="dense" if dense else "iterative", value=complex(step - 150))
-            return SimpleNamespace(step=step, leading=leading)
+            return SimpleNamespace(step=step, leading=None)
 
     def spend():
         clock.now += 4.0
 
     for module in (bench_training, bench_reading):
         monkeypatch.setattr(module, "Trained", Fake)
-        monkeypatch.setattr(module, "Monitor", Watch)
+    monkeypatch.setattr(bench_training, "Monitor", Watch)
     monkeypatch.setattr(bench_training, "transitions", lambda: None)
     monkeypatch.setattr(bench_training, "eager", lambda rows, steps: clock.seen.append(("eager", steps)) or spend)
     monkeypatch.setattr(bench_training, "time", SimpleNamespace(perf_counter=lambda: clock.now))
@@ -261,11 +261,19 @@ def test_the_monitors_share_is_of_the_training_between_its_readings(clock):
     assert rows[0].milliseconds == 500.0
 
 
-def test_the_dense_share_is_of_all_readings(clock):
-    row = bench_reading.dense_share("none", steps=500, every=100)
-    assert row.value == 3 / 5
-    assert clock.options["dense_share"] == 1.0
-    assert row.note.startswith("3 of 5 readings; certified without them from step 100 on; 3 with λ > 0")
+def test_shares_of_readings_are_of_all_readings(clock, monkeypatch):
+    """Of five readings three are not certified, and of these one does not tell the sign."""
+    certified = SimpleNamespace(value=complex(2.0))
+    told = iter([Enclosure(-1.0, 3.0, None), *[Enclosure(1.0, 3.0, None)] * 2, *[Enclosure(2.0, 2.0, certified)] * 2])
+    matrix = SimpleNamespace(matrix=lambda: torch.eye(2))
+    monkeypatch.setattr(bench_reading, "SEEMOperator", SimpleNamespace(of=lambda *_, **__: matrix))
+    monkeypatch.setattr(bench_reading, "enclose", lambda matrix: next(told))
+    monkeypatch.setattr(bench_reading, "from_all_eigenvalues", lambda matrix: certified)
+    dense, untold = bench_reading.shares("none", steps=500, every=100)
+    assert (dense.value, untold.value) == (3 / 5, 1 / 5)
+    assert (dense.met, untold.met) == (False, False)
+    assert dense.note.startswith("5 of 5 with λ > 0")
+    assert [step for kind, step in clock.seen if kind == "train"] == [100] * 5
 
 
 def test_blocks_are_timed_for_every_module_on_both_sides(monkeypatch):
