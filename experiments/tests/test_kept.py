@@ -130,6 +130,15 @@ def test_a_crash_keeps_its_errors_its_exponent_and_the_alignment_of_its_surge():
     assert row["predicted_exponent"] == 1.0
 
 
+def test_the_alignment_that_is_kept_is_that_of_the_surge():
+    """Twenty rises of a fifth after a slow start: the surge is the last tenfold of them, from step 19 on."""
+    sizes = np.cumprod([1.0, *[1.0001] * 12, *[1.2] * 20])
+    looks = [look(step, critic(1.0, alignment=value)) for step, value in ((0, 0.1), (5, 0.1), (22, 0.3), (28, 0.8))]
+    looks += [look(25, critic(1.0, alignment=0.5))]
+    row = descent_row(record([*sizes, math.inf], *looks, crash=len(sizes), mechanism="overshoot"))
+    assert row["alignment"] == 0.5
+
+
 def test_adams_numbers_are_of_the_second_half_and_of_the_parameters_that_move():
     steps = np.arange(400.0)
     q = np.where(steps < 200, 1.0 + steps, (steps + 1) ** 3)
