@@ -1,10 +1,12 @@
 """The runner of the mutants: it kills what a test notices, lets the rest live, and refuses a stale catalogue."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from properties.mutants.catalogue import Mutant, read_catalogue
+from properties.mutants.catalogue import MUTABLE, REPOSITORY, Mutant, read_catalogue
+from properties.mutants.general import PACKAGES, read_explained
 from properties.mutants.run import MutantOptions, check_unmutated, select, try_mutant
 from seem.errors import InputError
 
@@ -21,7 +23,21 @@ UNSEEN = Mutant(
 
 
 def test_every_entry_of_the_catalogue_applies():
-    assert len(read_catalogue()) >= 60
+    assert {Path(mutant.file).parts[0] for mutant in read_catalogue()} == {part.split("/")[0] for part in MUTABLE}
+    assert len(read_catalogue()) >= 480
+
+
+def source_of(function: str) -> str:
+    """The text of the module that a function of a survivor is in."""
+    package, *rest = function.split(".")
+    parts = [REPOSITORY.joinpath(PACKAGES[package], *rest[:place]) for place in range(len(rest), 0, -1)]
+    return next(path.with_suffix(".py") for path in parts if path.with_suffix(".py").is_file()).read_text("utf-8")
+
+
+@pytest.mark.parametrize("change", read_explained(), ids=lambda change: change.function)
+def test_every_explained_survivor_changes_a_line_that_still_stands(change):
+    standing = {line.strip() for line in source_of(change.function).splitlines()}
+    assert {line[2:].strip() for line in change.lines.splitlines() if line.startswith("- ")} <= standing
 
 
 def test_a_mistake_that_the_property_cannot_see_survives(monkeypatch):

@@ -88,6 +88,11 @@ def test_a_surge_that_ends_in_a_fall_is_empty():
     assert len(surge(np.append(rising, [1e6, 1e3, 1e9, 1e25]), 1)) == 0
 
 
+def test_a_rise_below_an_earlier_maximum_is_no_surge():
+    rising = 1.1 ** np.arange(40.0)
+    assert surge(np.append(rising, [1e6, 9e5, 9.5e5, 1e30]), 1).tolist() == surge(rising, 1).tolist()
+
+
 def test_a_surge_that_begins_too_fast_is_empty():
     assert len(surge(np.array([1.0, 1e10, 1e100]), 2)) == 0
 
