@@ -26,7 +26,7 @@ def properties(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Make known mistakes in the implementation and demand that the properties notice."""
+    """Make known mistakes wherever one would publish a falsehood, and demand that the tests notice."""
     install(session, "test")
     session.run("python", "-m", "properties.mutants.run", *session.posargs)
 

@@ -6,16 +6,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from claims import page as page_module
 from claims import report
 from claims.evidence import Evidence, fingerprint, read_records, write_outcomes
-from claims.ledger import RECORD, ROOT, LedgerError, read_ledger
+from claims.ledger import RECORD, ROOT, Claim, Ledger, LedgerError, read_ledger
 from claims.page import in_markdown, page
 from claims.plugin import LEDGER
-from claims.verdicts import VERDICTS, compute
+from claims.verdicts import VERDICTS, Row, compute
 
 WRITTEN = json.loads((ROOT / LEDGER).read_text(encoding="utf-8"))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -154,6 +156,41 @@ def test_what_a_theorem_needs_hangs_under_it(fresh):
         assert all(other["sharpens"] == claim["sharpens"] for other in WRITTEN["claims"] if other["id"] in others)
 
 
+def computed(name, verdict, *, broken="", evidence=(), **fields):
+    claim = Claim(name, f"{name} holds.", "here", "derived", "exact", "that not", cites=(), **fields)
+    return Row(claim, verdict, "", broken, tuple(evidence))
+
+
+JUDGED = [
+    computed("GREEN", "verified"),
+    computed("LOST", "open", broken="a record is missing"),
+    computed("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
+    computed("SHADED", "verified under assumptions"),
+    computed("FALSE-TOO", "refuted"),
+]
+
+
+def test_the_counts_are_of_all_rows_and_their_broken_ones_stay_in_them():
+    counts = report.as_ledger(Ledger({}, {}, (), {}), JUDGED)["counts"]
+    assert counts == {"refuted": 2, "open": 1, "verified under assumptions": 1, "verified": 1}
+
+
+def test_what_is_false_or_open_stands_in_view_of_the_table():
+    view, _, folded = report.markdown(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("<details>")
+    assert re.findall(r"`([A-Z-]+)`", view) == ["FALSE", "FALSE-TOO", "LOST"]
+    assert re.findall(r"`([A-Z-]+)`", folded) == ["GREEN", "SHADED"]
+    assert "The 2 that are verified" in folded
+
+
+def test_the_page_says_on_which_side_evidence_stands():
+    test = "theory/test_a.py::test_one"
+    for side, says in (("supports", "for it"), ("refutes", "against it")):
+        for outcome in ("passed", "failed"):
+            claim = {"supports": [], "refutes": []} | {side: [test]}
+            written = page_module._evidence(asdict(Evidence(test, outcome)), claim, set())
+            assert f"<td>{says}</td><td>{outcome}</td>" in written
+
+
 HOSTILE = (
     "<script>document.title='taken'</script>",
     '"><img src=x onerror=document.title="taken">',
@@ -255,6 +292,22 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     assert all(line in printed for line in report.counted(WRITTEN["claims"]))
     assert "verdicts changed since the last committed ledger" in printed
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
+
+
+@pytest.mark.parametrize(("rows", "status"), [(JUDGED, 1), ([each for each in JUDGED if not each.broken], 0)])
+def test_one_broken_row_of_several_gives_status_one_and_refuted_ones_none(outputs, capsys, monkeypatch, rows, status):
+    monkeypatch.setattr(report, "read_ledger", lambda: Ledger({}, {}, (), {}))
+    for name, told in (
+        ("check_bindings", None),
+        ("gather", {}),
+        ("page", ""),
+        ("compute", {r.claim.id: r for r in rows}),
+    ):
+        monkeypatch.setattr(report, name, lambda *_, told=told: told)
+    assert report.main(report.ReportOptions()) == status
+    printed = capsys.readouterr().out
+    assert ("BROKEN   LOST" in printed) == bool(status)
+    assert "REFUTED  FALSE: FALSE holds." in printed
 
 
 def test_a_failed_test_is_printed_as_broken_and_gives_status_one(outputs, capsys, monkeypatch):

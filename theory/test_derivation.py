@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -134,3 +135,31 @@ def test_a_short_formula_replaces_long_entries_on_the_page():
     step = Step("long", "", (), A, A, formula=r"x = x")
     assert step.latex() == "x = x"
     assert all(len(step.latex()) < 500 for step in td_iteration.DERIVATIONS[0].steps)
+
+
+def test_one_wrong_entry_of_a_matrix_is_enough():
+    for right in (sp.Matrix([A, 2 * B]), sp.Matrix([2 * A, B])):
+        wrong = Step("entries", "", (), sp.Matrix([A, B]), right)
+        assert not wrong.follows()
+        with pytest.raises(DerivationError, match="residual is not zero"):
+            assert_step(wrong)
+
+
+def test_a_step_that_the_simplifier_lets_pass_fails_by_its_numbers(monkeypatch):
+    monkeypatch.setattr("theory.derivation._is_zero", lambda value: True)
+    assert_step(Step("right", "", (), A, A))
+    with pytest.raises(DerivationError, match="differ by"):
+        assert_step(Step("wrong", "", (), A, 2 * A))
+
+
+def test_a_step_without_a_number_at_its_points_fails(monkeypatch):
+    monkeypatch.setattr(Step, "check_numerically", lambda *_: mpmath.nan)
+    with pytest.raises(DerivationError, match="differ by"):
+        assert_step(Step("right", "", (), A, A))
+
+
+def test_an_inequality_that_fails_in_numbers_fails():
+    """Left - right = witness holds as an identity, and left is the smaller one."""
+    turned = Step("turned", "", (), A, A + B, relation=">=", witness=-B)
+    assert turned.residual() == 0
+    assert not turned.agrees_numerically(np.random.default_rng(0))

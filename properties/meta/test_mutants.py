@@ -1,10 +1,12 @@
-"""The runner of the mutants: it kills what a property notices, lets the rest live, and refuses a stale catalogue."""
+"""The runner of the mutants: it kills what a test notices, lets the rest live, and refuses a stale catalogue."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from properties.mutants.catalogue import Mutant, read_catalogue
+from properties.mutants.catalogue import MUTABLE, REPOSITORY, Mutant, read_catalogue
+from properties.mutants.general import PACKAGES, read_explained
 from properties.mutants.run import MutantOptions, check_unmutated, select, try_mutant
 from seem.errors import InputError
 
@@ -21,7 +23,21 @@ UNSEEN = Mutant(
 
 
 def test_every_entry_of_the_catalogue_applies():
-    assert len(read_catalogue()) >= 60
+    assert {Path(mutant.file).parts[0] for mutant in read_catalogue()} == {part.split("/")[0] for part in MUTABLE}
+    assert len(read_catalogue()) >= 480
+
+
+def source_of(function: str) -> str:
+    """The text of the module that a function of a survivor is in."""
+    package, *rest = function.split(".")
+    parts = [REPOSITORY.joinpath(PACKAGES[package], *rest[:place]) for place in range(len(rest), 0, -1)]
+    return next(path.with_suffix(".py") for path in parts if path.with_suffix(".py").is_file()).read_text("utf-8")
+
+
+@pytest.mark.parametrize("change", read_explained(), ids=lambda change: change.function)
+def test_every_explained_survivor_changes_a_line_that_still_stands(change):
+    standing = {line.strip() for line in source_of(change.function).splitlines()}
+    assert {line[2:].strip() for line in change.lines.splitlines() if line.startswith("- ")} <= standing
 
 
 def test_a_mistake_that_the_property_cannot_see_survives(monkeypatch):
@@ -41,7 +57,20 @@ def test_a_mutant_that_cannot_be_imported_is_no_kill():
     assert "not importable" in output
 
 
-def test_failing_properties_are_refused_before_any_mutant_is_tried():
+def test_a_mistake_outside_the_package_is_made_in_the_copy_that_its_test_sees():
+    mutant = replace(
+        UNSEEN,
+        file="claims/verdicts.py",
+        find="    if against:\n",
+        replace="    if len(against) > 1:\n",
+        killed_by="claims/test_verdicts.py::test_what_all_evidence_supports_is_verified_and_a_counterexample_refutes",
+    )
+    fate, output = try_mutant(replace(mutant, killed_by="claims/test_verdicts.py::test_what_was_not_run_is_open"))
+    assert (fate, output.count("1 passed")) == ("survived", 1)
+    assert try_mutant(mutant)[0] == "killed"
+
+
+def test_failing_tests_are_refused_before_any_mutant_is_tried():
     with pytest.raises(InputError, match="fail without a mutant"):
         check_unmutated([replace(UNSEEN, killed_by="properties/test_growth_laws.py::test_absent")])
 
@@ -62,10 +91,14 @@ ENTRY = {
         ({"find": "no such text"}, "occurs 0 times .* adapt 'find'"),
         ({"find": "self"}, "occurs .* times .* adapt 'find'"),
         ({"replace": "return (("}, "breaks the syntax"),
-        ({"file": "reference/seem/absent.py"}, "no file under"),
-        ({"file": "properties/conftest.py"}, "no file under"),
-        ({"killed_by": "properties/test_growth_laws.py::test_absent"}, "no property"),
-        ({"killed_by": "reference/tests/test_growth.py::test_sgd"}, "no property"),
+        ({"file": "reference/seem/absent.py"}, "no source file under"),
+        ({"file": "properties/conftest.py"}, "no source file under"),
+        ({"file": "claims/conftest.py"}, "no source file under"),
+        ({"file": "theory/test_render.py"}, "no source file under"),
+        ({"killed_by": "properties/test_growth_laws.py::test_absent"}, "no test"),
+        ({"killed_by": "reference/tests/test_growth.py::test_sgd"}, "no test"),
+        ({"killed_by": "properties/meta/test_mutants.py::test_a_wrong_entry_is_refused"}, "no test"),
+        ({"killed_by": "claims/plugin.py::tests_of"}, "no test"),
     ],
 )
 def test_a_wrong_entry_is_refused(tmp_path, changed, remedy):

@@ -1,4 +1,4 @@
-"""The catalogue of domain mutants: mistakes, each a small patch of `seem`, and the property that must kill it."""
+"""The catalogue of domain mutants: mistakes, each a small patch of the sources, and the test that must kill it."""
 
 import ast
 import tomllib
@@ -9,6 +9,10 @@ from seem.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "reference/seem/"
+MUTABLE = (PACKAGE, "claims/", "benchmarks/", "theory/", "experiments/studies/")
+"""Where mistakes are made: in whatever can publish a falsehood."""
+TESTS = ("properties", "reference/tests", "claims", "benchmarks", "theory", "experiments/tests")
+"""Where the tests are that must notice them."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,10 @@ class Mutant:
 
     Attributes:
         id: Its name, unique in the catalogue.
-        file: The file it is made in, relative to the repository, under reference/seem.
+        file: The file it is made in, relative to the repository, below one of `MUTABLE`.
         find: Text that occurs exactly once in the file.
         replace: What the mistake writes instead.
-        killed_by: The property that must fail, ``properties/test_x.py::test_name``.
+        killed_by: The test that must fail, ``properties/test_x.py::test_name``, in one of `TESTS`.
         mistake: What went wrong, in words.
         area: Name of the catalogue file.
     """
@@ -62,7 +66,7 @@ def read_catalogue(folder: Path | None = None) -> list[Mutant]:
 
     Raises:
         InputError: On wrong keys, a repeated id, a stale patch, a patch that breaks the syntax, or a
-            property that does not exist.
+            test that does not exist.
     """
     mutants = [m for path in sorted((folder or Path(__file__).parent).glob("*.toml")) for m in _read_area(path)]
     seen: set[str] = set()
@@ -89,15 +93,17 @@ def _read_area(path: Path) -> list[Mutant]:
 
 
 def _check(mutant: Mutant) -> None:
-    if not mutant.file.startswith(PACKAGE) or not (REPOSITORY / mutant.file).is_file():
-        raise InputError(f"mutant {mutant.id}: {mutant.file} is no file under {PACKAGE}: name one")
-    patched = mutant.patched((REPOSITORY / mutant.file).read_text(encoding="utf-8"))
+    source = Path(mutant.file)
+    is_test = source.name.startswith("test_") or source.name == "conftest.py"
+    if not mutant.file.startswith(MUTABLE) or is_test or not (REPOSITORY / source).is_file():
+        raise InputError(f"mutant {mutant.id}: {mutant.file} is no source file under {', '.join(MUTABLE)}: name one")
+    patched = mutant.patched((REPOSITORY / source).read_text(encoding="utf-8"))
     try:
         ast.parse(patched)
     except SyntaxError as error:
         raise InputError(f"mutant {mutant.id}: the patch breaks the syntax ({error.msg}): repair it") from None
     path, _, test = mutant.killed_by.partition("::")
-    file = REPOSITORY / path
-    name = test.partition("[")[0]
-    if not path.startswith("properties/test_") or not file.is_file() or f"def {name}(" not in file.read_text("utf-8"):
-        raise InputError(f"mutant {mutant.id}: there is no property {mutant.killed_by}: name one that exists")
+    file, name = Path(path), test.partition("[")[0]
+    is_test = file.parent.as_posix() in TESTS and file.name.startswith("test_") and (REPOSITORY / file).is_file()
+    if not is_test or f"def {name}(" not in (REPOSITORY / file).read_text("utf-8"):
+        raise InputError(f"mutant {mutant.id}: there is no test {mutant.killed_by}: name one that exists")

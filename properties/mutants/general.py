@@ -1,7 +1,8 @@
-"""Mutate the core of the package with mutmut and hold the properties and unit tests to a score.
+"""Mutate the core of the project with mutmut and hold the properties and unit tests to a score.
 
-The core is the kernel, the spectrum, the growth laws and the forecast. Every survivor is printed with its
-change; those of `survivors.toml` have a reason why no test can or should notice them (`nox -s mutation`).
+The core is the kernel, the spectrum, the growth laws and the forecast, and what turns numbers into verdicts: the
+statistics, the judging of runs, the ledger and its verdicts. Every survivor is printed with its change; those of
+`survivors.toml` have a reason why no test can or should notice them (`nox -s mutation`).
 Exit status 0 at a score of at least `SCORE` with every survivor explained, else 1; 2 when mutmut cannot run.
 """
 
@@ -20,18 +21,27 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from properties.mutants.catalogue import PACKAGE, REPOSITORY
+from properties.mutants.catalogue import REPOSITORY
 from seem.errors import InputError, run_command
 
-CORE = ("ntk", "factors", "features", "spectrum", "rates", "growth", "forecast")
-"""Modules and packages of `seem` that are mutated."""
+PACKAGES = {"seem": "reference/seem", "claims": "claims", "studies": "experiments/studies"}
+"""Packages that modules to mutate are of, and where they are."""
+THEORY = ("ntk", "factors", "features", "spectrum", "rates", "growth", "forecasting")
+CORE: dict[str, tuple[str, ...]] = {
+    **{f"seem.{name}": ("properties", f"reference/tests/test_{name.removesuffix('ing')}*.py") for name in THEORY},
+    "seem.statistics": ("reference/tests/test_statistics.py",),
+    "studies.shared.judging": ("experiments/tests/test_judging.py",),
+    "claims.verdicts": ("ledger/test_judging.py",),
+    "claims.ledger": ("ledger/test_ledger.py",),
+}
+"""Modules and packages that are mutated, each with its tests."""
 SCORE = 0.95
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src/"]
 only_mutate = {files}
-also_copy = ["properties", "reference", "theory"]
+also_copy = ["properties", "reference", "theory", "ledger", "experiments"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 use_git_change_detection = false
@@ -40,7 +50,8 @@ timeout_multiplier = 4.0
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
-addopts = ["--import-mode=importlib", "-p", "no:xdist"]
+addopts = ["--import-mode=importlib", "-p", "no:xdist", "-k", "not of_the_project"]
+markers = ["claim(*ids): evidence"]
 filterwarnings = ["ignore:Do not use the .random. module inside strategies"]
 """
 
@@ -50,12 +61,12 @@ class MutationOptions:
     """Command line of the general mutation run.
 
     Attributes:
-        modules: Which modules or packages of `seem` to mutate.
+        modules: Which modules or packages of `CORE` to mutate.
         workers: Mutants tried at the same time; one a core without it.
         folder: Where to work, kept afterwards so that a second run continues; a temporary one without it.
     """
 
-    modules: tuple[str, ...] = field(default=CORE)
+    modules: tuple[str, ...] = field(default=tuple(CORE))
     workers: int | None = None
     folder: Path | None = None
 
@@ -69,29 +80,36 @@ class Change:
 
 
 def prepare(folder: Path, modules: tuple[str, ...]) -> None:
-    """Lay the sources and the tests out as mutmut wants them: the package under src, the tests beside it.
+    """Lay the sources and the tests out as mutmut wants them: the packages under src, the tests beside it.
 
     Raises:
-        InputError: When a module does not exist.
+        InputError: When a module is none of the core.
     """
-    package = REPOSITORY / PACKAGE
-    files = []
-    for module in modules:
-        found = (
-            [package / f"{module}.py"] if (package / f"{module}.py").is_file() else [*(package / module).glob("*.py")]
-        )
-        if not found:
-            raise InputError(f"there is no module seem.{module}: choose among {', '.join(CORE)}")
-        files += [f"src/seem/{path.relative_to(package)}" for path in sorted(found)]
+    if unknown := set(modules) - CORE.keys():
+        raise InputError(f"{min(unknown)} is not mutated: choose among {', '.join(CORE)}")
     unwanted = shutil.ignore_patterns("__pycache__", "meta", "mutants", ".hypothesis")
-    shutil.copytree(package, folder / "src" / "seem", ignore=unwanted, dirs_exist_ok=True)
-    for tests in ("properties", "reference/tests", "theory"):
+    for package, place in PACKAGES.items():
+        shutil.copytree(REPOSITORY / place, folder / "src" / package, ignore=unwanted, dirs_exist_ok=True)
+    for tests in ("properties", "reference/tests", "theory", "experiments/tests"):
         shutil.copytree(REPOSITORY / tests, folder / tests, ignore=unwanted, dirs_exist_ok=True)
-    tests = ["properties"]
-    for name in (*CORE, "operators"):
-        found = sorted((REPOSITORY / "reference/tests").glob(f"test_{name}*.py"))
-        tests += [str(path.relative_to(REPOSITORY)) for path in found]
+    # Not beside src/claims under the same name. They make a small repository with one recorded study.
+    (folder / "ledger").mkdir(exist_ok=True)
+    for path in (*(REPOSITORY / "claims").glob("test_*.py"), REPOSITORY / "claims" / "conftest.py"):
+        shutil.copy(path, folder / "ledger")
+    recorded = Path("experiments/recorded")
+    shutil.copytree(REPOSITORY / recorded / "baird", folder / "src" / recorded / "baird", dirs_exist_ok=True)
+    shutil.copy(REPOSITORY / recorded / "SHA256SUMS", folder / "src" / recorded)
+    files = [f"src/{path.relative_to(folder / 'src')}" for module in modules for path in _files(folder / "src", module)]
+    wanted = dict.fromkeys(pattern for module in modules for pattern in CORE[module])
+    if "properties" in wanted:
+        wanted |= {"reference/tests/test_operators*.py": None}
+    tests = [str(path.relative_to(folder)) for pattern in wanted for path in sorted(folder.glob(pattern))]
     (folder / "pyproject.toml").write_text(CONFIGURATION.format(files=files, tests=tests), encoding="utf-8")
+
+
+def _files(source: Path, module: str) -> list[Path]:
+    path = source.joinpath(*module.split("."))
+    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def mutmut(folder: Path, *arguments: str, capture: bool = True) -> str:

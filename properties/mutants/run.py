@@ -1,6 +1,6 @@
-"""Run the properties against every domain mutant and print the survivors.
+"""Run the tests against every domain mutant and print the survivors.
 
-Each mutant is one mistake in a copy of the package; the property that its entry names must fail on it
+Each mutant is one mistake in a copy of the repository; the test that its entry names must fail on it
 (`nox -s mutants`). Exit status 0 when all are killed, 1 when one survives, 2 on a catalogue that is wrong.
 """
 
@@ -20,11 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from properties.mutants.catalogue import PACKAGE, REPOSITORY, Mutant, read_catalogue
+from properties.mutants.catalogue import REPOSITORY, Mutant, read_catalogue
 from seem.errors import InputError, run_command
 
 TIMEOUT = 300.0
-"""Seconds after which a mutant counts as killed: the slowest property takes a tenth of it."""
+"""Seconds after which a mutant counts as killed: the slowest test takes a tenth of it."""
+COPIED = ("reference", "properties", "claims", "benchmarks", "theory", "experiments")
+"""Folders of which a mutant gets a copy, beside the files at the top."""
 
 OUTPUT_KEPT = 8000
 """Characters of pytest's output that are kept of a mutant that is not killed."""
@@ -48,67 +50,77 @@ class MutantOptions:
     workers: int | None = None
 
 
-def run_pytest(tests: Iterable[str], package: Path) -> subprocess.CompletedProcess[str]:
-    """Run tests against the package found in a folder.
+def run_pytest(
+    tests: Iterable[str], repository: Path, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run tests of a copy of the repository.
 
     Args:
-        tests: Node ids, relative to the repository.
-        package: Folder that holds ``seem``.
+        tests: Node ids, relative to the copy.
+        repository: The copy.
+        timeout: Seconds after which `subprocess.TimeoutExpired` is raised; none without it.
 
     Returns:
         The finished process; its status is pytest's.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    # The ledger's plugin would fail a run for verdicts that the copy changes: only the test itself may kill.
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:claims.plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *plugins, *tests]
     # Options of a run that this one is part of are not for it: they can fail a test that the mutant does not.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    environment = {"PYTHONPATH": str(package), "HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
+    package = str(repository / "reference")
+    environment = {"PYTHONPATH": package, "HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(  # noqa: S603 - the command is this interpreter's pytest
         command,
-        cwd=REPOSITORY,
+        cwd=repository,
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=timeout,
         check=False,
     )
 
 
-def copy_package(folder: Path) -> Path:
-    """Copy ``seem`` into a folder; the copy is what a mutant is made in."""
-    shutil.copytree(REPOSITORY / PACKAGE, folder / "seem", ignore=shutil.ignore_patterns("__pycache__"))
+def copy_repository(folder: Path) -> Path:
+    """Copy sources and tests into a folder; the copy is what a mutant is made in."""
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+    for path in REPOSITORY.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
     return folder
 
 
 def try_mutant(mutant: Mutant) -> tuple[Fate, str]:
-    """Make the mistake in a copy and run the property that must notice it.
+    """Make the mistake in a copy and run the test that must notice it.
 
     Returns:
         The mutant's fate and the end of pytest's output.
     """
     with tempfile.TemporaryDirectory() as name:
-        package = copy_package(Path(name))
-        file = package / "seem" / mutant.file.removeprefix(PACKAGE)
+        repository = copy_repository(Path(name))
+        file = repository / mutant.file
         file.write_text(mutant.patched(file.read_text(encoding="utf-8")), encoding="utf-8")
         try:
-            finished = run_pytest([mutant.killed_by], package)
+            finished = run_pytest([mutant.killed_by], repository, TIMEOUT)
         except subprocess.TimeoutExpired:
             return "killed (timeout)", f"no end within {TIMEOUT:.0f} s"
     fates: dict[int, Fate] = {0: "survived", 1: "killed"}
-    # Any other status is no verdict: the mutant could not be imported, or the property was not found.
+    # Any other status is no verdict: the mutant could not be imported, or the test was not found.
     return fates.get(finished.returncode, "broken"), (finished.stdout + finished.stderr)[-OUTPUT_KEPT:]
 
 
 def check_unmutated(mutants: list[Mutant]) -> None:
-    """Refuse a catalogue whose properties fail without any mistake.
+    """Refuse a catalogue whose tests fail without any mistake.
 
     Raises:
-        InputError: When one of the properties does not pass on an unchanged copy.
+        InputError: When one of the tests does not pass on an unchanged copy.
     """
     with tempfile.TemporaryDirectory() as name:
-        finished = run_pytest(sorted({mutant.killed_by for mutant in mutants}), copy_package(Path(name)))
+        finished = run_pytest(sorted({mutant.killed_by for mutant in mutants}), copy_repository(Path(name)))
     if finished.returncode:
         output = finished.stdout[-3000:]
-        raise InputError(f"the properties fail without a mutant: repair them first, they print\n{output}")
+        raise InputError(f"the tests fail without a mutant: repair them first, they print\n{output}")
 
 
 def select(options: MutantOptions) -> list[Mutant]:
@@ -155,7 +167,7 @@ def main(options: MutantOptions) -> int:
 
 
 def _table(mutants: list[Mutant], fates: dict[str, tuple[Fate, str]]) -> Table:
-    table = Table("area", "mutant", "mistake", "property", "fate")
+    table = Table("area", "mutant", "mistake", "test", "fate")
     for mutant in mutants:
         fate = fates[mutant.id][0]
         test = mutant.killed_by.removeprefix("properties/").replace("::", " ")

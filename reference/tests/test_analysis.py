@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seem.analysis import (
+    explain_error,
     forecast_error,
     growth_exponent,
     growth_rates,
@@ -16,6 +17,7 @@ from seem.analysis import (
     slope,
     surge,
 )
+from seem.records import RunRecord
 
 
 def ray(depth: int, rate: float = 1e-3, largest: float = 1e30) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +86,11 @@ def test_a_surge_of_less_than_tenfold_starts_at_the_start():
 def test_a_surge_that_ends_in_a_fall_is_empty():
     rising = 1.1 ** np.arange(40.0)
     assert len(surge(np.append(rising, [1e6, 1e3, 1e9, 1e25]), 1)) == 0
+
+
+def test_a_rise_below_an_earlier_maximum_is_no_surge():
+    rising = 1.1 ** np.arange(40.0)
+    assert surge(np.append(rising, [1e6, 9e5, 9.5e5, 1e30]), 1).tolist() == surge(rising, 1).tolist()
 
 
 def test_a_surge_that_begins_too_fast_is_empty():
@@ -185,4 +192,78 @@ def test_the_ends_of_the_interval_belong_to_it():
 def test_median_and_range():
     assert median_and_range([5.0, 1.0, 2.0]) == (2.0, 1.0, 5.0)
     assert median_and_range([4.0, 1.0]) == (2.5, 1.0, 4.0)
+    assert median_and_range([1.0, 2.0, 9.0, math.inf]) == (5.5, 1.0, math.inf)
     assert all(math.isnan(value) for value in median_and_range([]))
+    assert all(math.isnan(value) for value in median_and_range([1.0, math.nan, 2.0]))
+
+
+def record(mechanism="critical", leading=(1.0, 2.0, 4.0, 8.0), alignment=(1.0,) * 4, moves=(0.0,) * 4):
+    """A crashed run of twins with a reading every ten steps; the second twin is the smaller one."""
+    looks = zip(leading, alignment, moves, strict=True)
+    readings = [
+        {
+            "step": 10 * place,
+            "action_motion": move,
+            "critics": [{"leading": first, "alignment": cosine}, {"leading": first / 9, "alignment": cosine / 9}],
+        }
+        for place, (first, cosine, move) in enumerate(looks)
+    ]
+    return RunRecord({"mechanism": mechanism}, readings, [], {})
+
+
+@pytest.mark.parametrize(
+    ("step", "run", "reason"),
+    [
+        (0, {}, "unexplained"),
+        (0, {"mechanism": "overshoot", "leading": (4.0, 1.0, 4.0, 8.0)}, "overshoot"),
+        (0, {"leading": (4.0, 1.9, 4.0, 8.0)}, "recovery"),
+        (0, {"leading": (4.0, 2.0, 4.0, 8.0)}, "unexplained"),
+        (20, {"leading": (4.0, 1.0, 4.0, 8.0)}, "unexplained"),
+        (10, {"leading": (4.0, 3.0, 1.4, 8.0)}, "recovery"),
+        (0, {"leading": (1.0, 4.0, 1.9, 8.0)}, "recovery"),
+        (0, {"leading": (4.0, 1.9, 4.0, 8.0), "moves": (0.0, 1.0, 1.0, 1.0)}, "recovery"),
+        (0, {"moves": (9.0, 0.1, 0.05, 0.05)}, "unexplained"),
+        (0, {"moves": (0.0, 0.1, 0.1, 0.1)}, "moving policy"),
+        (20, {"moves": (0.0, 0.1, 0.1, 0.1)}, "unexplained"),
+        (20, {"moves": (0.0, 0.0, 9.0, 0.1)}, "unexplained"),
+        (0, {"moves": (0.0, 0.1, 0.1, 0.1), "alignment": (0.1,) * 4}, "moving policy"),
+        (15, {"alignment": (0.9, 0.4, 0.9, 0.9)}, "unaligned u"),
+        (20, {"alignment": (0.9, 0.4, 0.9, 0.9)}, "unexplained"),
+        (15, {"alignment": (0.4, 0.9, 0.4, 0.4)}, "unexplained"),
+        (10, {"alignment": (0.9, 0.5, 0.4, 0.4)}, "unexplained"),
+        (99, {}, "unexplained"),
+    ],
+)
+def test_what_the_law_leaves_out_is_named_first_things_first(step, run, reason):
+    assert explain_error(record(**run), step) == reason
+
+
+def test_a_forecast_made_at_its_share_counts_and_the_last_one_counts():
+    for crash, fraction, step in ((100, 0.8, 80), (100, 0.8 - 1e-9, 50), (50, 1.0, 50), (160, 0.5, 80)):
+        found = forecast_error(LINES, crash, fraction)
+        assert (found["step"], found["fraction"]) == (step, fraction)
+
+
+def test_an_error_is_a_share_of_the_crash_step_and_late_is_positive():
+    """The last of `LINES` says 103, by the law 104, by the slope 102."""
+    found = forecast_error(LINES, 200, 1.0)
+    assert [found[name] for name in ("crash", "law", "slope")] == [-97 / 200, -96 / 200, -98 / 200]
+    assert forecast_error(LINES, 100, 1.0)["crash"] == 0.03
+
+
+def test_a_surge_ends_where_its_rate_has_halved():
+    rising = np.cumprod([1.0, *[1.5] * 8, *[1.2] * 5])
+    assert surge(rising, 1).tolist() == [5, 6, 7]
+    assert surge(np.cumprod([1.0, *[1.5] * 8, *[1.26] * 5]), 1).tolist() == list(range(5, 13))
+
+
+@pytest.mark.parametrize(("steps", "found"), [(6, True), (5, False)])
+def test_an_exponent_needs_five_steps_of_surge(steps, found):
+    assert (growth_exponent(1.1 ** np.arange(float(steps)), 1) is not None) is found
+
+
+def test_a_series_is_the_larger_twins_and_leaves_overflowed_readings_out():
+    run = record(leading=(1.0, -9.0, 4.0, 8.0))
+    run.readings[2]["critics"][0] = None
+    run.readings[3]["critics"] = [None, None]
+    assert run.largest("leading") == ([0, 10, 20], [1.0, -1.0, 4.0 / 9])

@@ -146,3 +146,27 @@ def test_an_overflowed_operator_has_no_leading_eigenvalue():
     x = torch.rand(ROWS, 5, dtype=torch.float64)
     assert leading_of_operator(operator_of(critic, x, x, discount=0.9, terminals=torch.zeros(ROWS).double())) is None
     assert leading_of_operator(operator) is not None
+
+
+def test_a_subspace_that_is_invariant_to_a_part_in_a_billion_only_is_refused():
+    """Products that err by that much: an eigenvalue found from them is no certificate of the matrix itself."""
+    matrix, rng = similar(ISOLATED["real"]), np.random.default_rng(3)
+    norm = float(np.linalg.norm(matrix))
+
+    def product(vectors, error):
+        drift = rng.standard_normal(vectors.shape)
+        return matrix @ vectors + error * norm * drift / np.linalg.norm(drift) * np.linalg.norm(vectors)
+
+    for error, refused in ((0.0, False), (1e-9, True)):
+        split = split_off(lambda vectors, error=error: product(vectors, error), ROWS, norm)
+        assert (split is None) is refused
+
+
+@pytest.mark.parametrize(("residual", "certified"), [(0.0, True), (0.05, True), (0.1, False), (0.2, False)])
+def test_what_is_left_over_counts_against_a_certificate(residual, certified):
+    """The eigenvalue 1 beside a bound of .9: of the matrix itself each may lie off by the residual."""
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 1)))[0]
+    split = leading.Split(basis, np.array([1.0 + 0j]), residual, 3)
+    found = leading._certified(split, 2.0, 0.9)
+    assert (found is not None) is certified
+    assert found is None or found.backward_error == residual / 2

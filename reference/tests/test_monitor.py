@@ -136,6 +136,13 @@ def test_a_critic_that_overflowed_gives_none():
     assert Monitor(discount=DISCOUNT, lr=LR).read(critic, x, x_next, **keywords, step=0) is None
 
 
+@pytest.mark.parametrize("size", [1e200, math.inf])
+def test_an_error_without_a_finite_norm_gives_none(size):
+    (critic, x, x_next), keywords = case()
+    keywords["td_error"] = torch.full((ROWS,), size, dtype=torch.float64)
+    assert Monitor(discount=DISCOUNT, lr=LR).read(critic, x, x_next, **keywords, step=0) is None
+
+
 def test_the_cost_is_told():
     drawn = case(30.0)
     glance = Monitor(discount=DISCOUNT, lr=LR, clock=Clock()).read(*drawn[0], **drawn[1], step=0)

@@ -56,6 +56,61 @@ def test_an_undefined_correction_falls_back_to_percentiles(values, statistic):
     assert min(values) <= interval.low <= interval.estimate <= interval.high <= max(values)
 
 
+SKEWED = np.array([0.1, 0.2, 0.2, 0.3, 0.4, 0.6, 0.9, 5.0])
+
+
+def test_the_correction_is_scipys_and_moves_the_ends_of_a_skewed_sample():
+    found = bootstrap_interval(SKEWED, np.random.default_rng(3), confidence=0.9, resamples=499)
+    for method, same in (("BCa", True), ("percentile", False)):
+        options = {"n_resamples": 499, "confidence_level": 0.9, "method": method, "rng": np.random.default_rng(3)}
+        ends = stats.bootstrap((SKEWED,), np.mean, **options).confidence_interval
+        assert ((found.low, found.high) == (ends.low, ends.high)) is same
+
+
+def test_the_estimate_is_the_statistic_of_the_sample():
+    for statistic, value in ((np.median, 0.35), (np.mean, 0.9625), (np.max, 5.0)):
+        found = bootstrap_interval(SKEWED, np.random.default_rng(0), statistic=statistic, resamples=99)
+        # 1e-15: one rounding of a mean.
+        assert found.estimate == pytest.approx(value, rel=1e-15)
+
+
+def test_a_higher_level_has_a_wider_interval():
+    for made in (
+        lambda level: bootstrap_interval(SKEWED, np.random.default_rng(0), confidence=level, resamples=999),
+        lambda level: wilson_interval(3, 10, confidence=level),
+    ):
+        narrow, wide = made(0.5), made(0.99)
+        assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+
+
+def test_every_resample_is_taken_and_no_more():
+    drawn = []
+
+    def mean(values, axis):
+        drawn.append(values.size // values.shape[axis] if values.ndim > 1 else 1)
+        return np.mean(values, axis=axis)
+
+    bootstrap_interval(SKEWED, np.random.default_rng(0), statistic=mean, resamples=120)
+    assert max(drawn) == 120
+
+
+def test_seeds_that_are_there_twice_narrow_an_interval():
+    """Why a run is never counted twice: the same eight numbers, said twice, look like sixteen."""
+    once, twice = (bootstrap_interval(np.tile(SKEWED, n), np.random.default_rng(0), resamples=999) for n in (1, 2))
+    assert once.estimate == pytest.approx(twice.estimate, rel=1e-15)
+    assert once.low < twice.low < twice.high < once.high
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (0, 10), (10, 10), (3, 3), (0, 3)])
+def test_no_or_every_success_leaves_an_interval(successes, trials):
+    found = wilson_interval(successes, trials)
+    assert found.low == 0.0 or successes == trials
+    assert found.high == 1.0 or successes == 0
+    z = stats.norm.ppf(0.975)
+    # 1e-12: a few roundings of numbers up to 1.
+    assert found.high - found.low == pytest.approx(z**2 / (trials + z**2), abs=1e-12)
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, math.inf], [1.0, math.nan]])
 def test_a_bootstrap_needs_finite_values(values):
     with pytest.raises(InputError, match="two or more finite values"):
@@ -111,6 +166,23 @@ def test_survival_without_censoring_is_counting(steps):
     assert curve.probabilities == pytest.approx(beyond, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("steps", "censored", "median"),
+    [
+        ([7], [False], 7.0),
+        ([7], [True], None),
+        ([0, 0], [False, False], 0.0),
+        ([5, 9], [False, True], 5.0),
+        ([5, 9, 9], [False, True, True], None),
+        ([9, 5, 5], [False, True, True], 9.0),
+        ([3, 3, 3, 8], [True, False, False, True], 3.0),
+    ],
+)
+def test_the_median_step_waits_for_half_of_the_runs(steps, censored, median):
+    """Runs that are censored before a crash leave the count at risk, and those censored at it do not."""
+    assert survival(np.array(steps), np.array(censored)).median == median
+
+
 @pytest.mark.parametrize("steps", [[], [-1]])
 def test_survival_needs_runs(steps):
     with pytest.raises(InputError, match="at least one run"):
@@ -139,6 +211,13 @@ def test_precision():
     assert precision_at(scores, positive, 0.6) == 1.0
     assert precision_at(scores, positive, 0.5) == 2 / 3
     assert precision_at(scores, positive, 1.0) is None
+    assert precision_at(scores, ~positive, 0.6) == 0.0
+    assert precision_at(np.array([math.inf, 0.0]), np.array([True, False]), math.inf) == 1.0
+
+
+@pytest.mark.parametrize("positive", [[True, True], [False, False], []])
+def test_one_class_has_no_area(positive):
+    assert roc_auc(np.arange(float(len(positive))), np.array(positive, dtype=bool)) is None
 
 
 @pytest.mark.parametrize("score", [roc_auc, lambda scores, positive: precision_at(scores, positive, 0.0)])

@@ -1,7 +1,9 @@
 """The training loop: the exact crash step, forecasts first, censoring, and what it does not start."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -177,3 +179,19 @@ def test_looking_at_a_critic_that_moves_when_it_is_read_leaves_the_run_alone(nor
         traces.append(read_run(tmp_path / name).trace)
     for column, values in traces[0].items():
         assert torch.equal(values, traces[1][column]), column
+
+
+def test_active_parameters_are_those_with_a_last_gradient():
+    """Of a critic whose first layer has a dead unit, and of one that was never trained."""
+    linear = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1, bias=False))
+    run = SimpleNamespace(agent=SimpleNamespace(critics=[linear, None]))
+    count = training.Run._active_parameters
+    assert count(run) == 0
+    for parameter in linear.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert count(run) == 12
+    linear[0].weight.grad[1] = 0
+    linear[0].bias.grad[1] = math.nan
+    assert count(run) == 10
+    linear[1].weight.grad = None
+    assert count(run) == 7
