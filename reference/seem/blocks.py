@@ -119,7 +119,7 @@ def look_at(
 
 
 def _changed_by_hooks(modules: list[nn.Module], trained: set[int] | None) -> dict[str, str]:
-    """Why no step can be foretold where a hook changes gradients on their way to the optimiser, which no kernel says."""
+    """Why no step can be foretold where a hook changes gradients before the optimiser sees them."""
     for module in modules:
         for name, parameter in unwrap(module).named_parameters():
             counts = parameter.requires_grad and (trained is None or id(parameter) in trained)

@@ -80,8 +80,8 @@ def test_what_is_no_critic_of_one_value_is_refused():
     with pytest.raises(InputError, match="outputs="):
         read(list(made(CRITICS["mean of quantiles"]).impl.modules.q_funcs), batch, training=training)
     drawn = d3rlpy.algos.SACConfig(q_func_factory=d3rlpy.models.IQNQFunctionFactory())
+    critics = list(made(drawn).impl.modules.q_funcs)
     with pytest.raises(InputError, match="other values at each call"):
-        critics = list(made(drawn).impl.modules.q_funcs)
         read(critics, batch, training=training, outputs=lambda output: output.q_value)
     with pytest.raises(InputError, match="one output per row"):
         read(made(d3rlpy.algos.DQNConfig()).impl.modules.q_funcs[0], {"x": x[0], "x_next": x[0]}, training=training)

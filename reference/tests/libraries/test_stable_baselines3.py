@@ -20,8 +20,8 @@ with warnings.catch_warnings():
         "stable_baselines3", reason="stable-baselines3 is not installed: nox -s kernels-stable-baselines3"
     )
 
-import gymnasium  # noqa: E402 - the library brings it along
-from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
+import gymnasium
+from stable_baselines3.common.callbacks import BaseCallback
 
 ROWS, ACTIONS = 12, 2
 NUMBERS = gymnasium.spaces.Box(-3, 3, (5,), np.float32)
