@@ -79,6 +79,37 @@ def readings_of_jax(session: nox.Session) -> None:
     session.run("pytest", "reference/tests/test_read_jax.py", *session.posargs)
 
 
+def read_critics_of(session: nox.Session, library: str, *packages: str) -> None:
+    """Read the critics that a library makes, beside the package in one environment."""
+    install(session, "test")
+    session.install("-c", "constraints.txt", *packages)
+    session.run("pytest", f"reference/tests/libraries/test_{library}.py", *session.posargs)
+
+
+@nox.session(name="kernels-d3rlpy", tags=["libraries"])
+def kernels_d3rlpy(session: nox.Session) -> None:
+    """Hold the kernel of d3rlpy's critics against autograd row by row."""
+    read_critics_of(session, "d3rlpy", "d3rlpy==2.8.0")
+
+
+@nox.session(name="kernels-stable-baselines3", tags=["libraries"])
+def kernels_stable_baselines3(session: nox.Session) -> None:
+    """Hold the kernel of stable-baselines3's critics against autograd row by row."""
+    read_critics_of(session, "stable_baselines3", "stable-baselines3==2.9.2")
+
+
+@nox.session(name="kernels-torchrl", tags=["libraries"])
+def kernels_torchrl(session: nox.Session) -> None:
+    """Hold the kernel of TorchRL's critics against autograd row by row."""
+    read_critics_of(session, "torchrl", "torchrl==0.14.1", "tensordict==0.14.3")
+
+
+@nox.session(name="kernels-tianshou", tags=["libraries"])
+def kernels_tianshou(session: nox.Session) -> None:
+    """Hold the kernel of Tianshou's critics against autograd row by row."""
+    read_critics_of(session, "tianshou", "tianshou==2.0.1")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run everything that the README's test command runs."""

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from properties.strategies.files import DAMAGES, D4RLFile, files
 from seem.datasets import ENTRIES, Dataset, load, read_d4rl, resolve
-from seem.datasets.d4rl import ACTION_TOLERANCE
 from seem.datasets.hashes import record_hash
+from seem.datasets.tables import ACTION_TOLERANCE
 from seem.errors import InputError
 
 

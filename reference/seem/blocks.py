@@ -21,6 +21,9 @@ from seem.raw_form import check_error
 from seem.subject import FAILURES, Subject, check_modules
 from seem.trees import Outputs, Tree, map_tree
 
+STEPS = ("rate", "growth", "rayleigh", "excitation_gain", "overshoot_gain", "largest_step_size")
+"""What a reading says of the next step."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -109,10 +112,21 @@ def look_at(
         dtype=str(kernel.subject.dtype).removeprefix("torch."),
         way=kernel.blocks.way,
         successors=successors,
-        reasons={},
+        reasons=_changed_by_hooks(modules, trained),
         notes=kernel.subject.notes,
         **numbers,
     )
+
+
+def _changed_by_hooks(modules: list[nn.Module], trained: set[int] | None) -> dict[str, str]:
+    """Why no step can be foretold where a hook changes gradients before the optimiser sees them."""
+    for module in modules:
+        for name, parameter in unwrap(module).named_parameters():
+            counts = parameter.requires_grad and (trained is None or id(parameter) in trained)
+            if counts and (parameter._backward_hooks or parameter._post_accumulate_grad_hooks):
+                reason = f"a hook changes the gradient of {name}, and the kernel is of gradients without it"
+                return dict.fromkeys(STEPS, reason)
+    return {}
 
 
 def _inputs(critic: nn.Module, batch: Batch, policy: Any) -> tuple[Tree, Tree, str]:
@@ -121,10 +135,10 @@ def _inputs(critic: nn.Module, batch: Batch, policy: Any) -> tuple[Tree, Tree, s
         return batch.x, batch.x_next, "x_next given"
     together = takes_one_argument(critic)
     actions, source = batch.next_actions, "next actions given"
-    if actions is None:
-        if policy is None:
-            raise InputError("π(s') is unknown: pass policy, or next_actions")
+    if policy is not None:  # a batch's own next actions may be those that were recorded
         actions, source = _next_actions(policy, batch), "the policy's actions"
+    elif actions is None:
+        raise InputError("π(s') is unknown: pass policy, or next_actions")
     x = critic_arguments(batch.observations, batch.actions, together)
     return x, critic_arguments(batch.next_observations, actions, together), source
 

@@ -166,7 +166,7 @@ def private_copy(modules: Sequence[nn.Module], dtype: torch.dtype | None, device
     copier = Copier(convert)
     copies = [copier.copy(module) for module in modules]
     for module in copies:
-        parameters = list(module.parameters())
-        if dtype is not None and any(p.is_floating_point() and p.dtype != dtype for p in parameters):
+        tensors = (*module.parameters(), *module.buffers())
+        if dtype is not None and any(t.is_floating_point() and t.dtype != dtype for t in tensors):
             module.to(dtype)  # modules that copy themselves, as scripted ones
     return copies

@@ -14,6 +14,7 @@ from seem.arrays import blocks_of_arrays
 from seem.batches import batch_of
 from seem.blocks import Look, look_at
 from seem.dynamics import Training, check_discount, column
+from seem.errors import InputError
 from seem.isolation import untouched
 from seem.joint import Backup, backup_weights, flat, next_growth
 from seem.leading import leading_eigenvalue
@@ -49,8 +50,8 @@ def read(
             or arrays, (M,) or (M, 1), of any dtype. Or a mapping with ``gram`` and ``gram_next``, or with gradients
             by row ``gradients`` and ``gradients_next``, as arrays of other frameworks.
         training: Loss, optimiser and targets.
-        policy: Gives π(s') where the batch has no next actions: a module (it is copied) or a function of s'.
-        next_actions: π(s') outright.
+        policy: Gives π(s'), also where the batch has next actions: a module (it is copied) or a function of s'.
+        next_actions: π(s') outright; without it and ``policy`` the batch's own.
         target_critics: Whose values the targets are made of; without them the critics' own.
         backup: What the critics learn from, of all their values (N, M): "min", "mean", or a function to (M,).
         outputs: Picks the critics' values from what a module returns: a function, or the index of the one critic.
@@ -71,6 +72,8 @@ def read(
         >>> round(reading.leading, 6), round(reading.growth, 6), round(reading.critical_discount, 6)
         (1.97, 2.97, 0.333333)
     """
+    if policy is not None and next_actions is not None:
+        raise InputError("both policy and next_actions are given: pass the one that the targets are made of")
     with untouched():
         if critics is None:
             look = blocks_of_arrays(batch, training)

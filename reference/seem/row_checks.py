@@ -136,7 +136,8 @@ def readable(
             rows = values.shape[1]
             with torch.no_grad():
                 parts = attempt.parts(attempt.modules[0], arguments)
-                whole = leaves(attempt.modules[0](*arguments)) if callable(attempt.outputs) else parts
+                picked = callable(attempt.outputs)
+                whole = leaves(attempt.returned(attempt.modules[0], arguments)) if picked else parts
             axes = tuple(row_axis(part, rows) for part in parts)
             attempt = replace(attempt, axes=axes, heads=sum(part.numel() for part in whole) // rows)
         check_rows(attempt, arguments, values)

@@ -172,8 +172,12 @@ class Subject:
 
     def parts(self, module: nn.Module, arguments: tuple[Tree, ...]) -> list[Tensor]:
         """The tensors of values that one module returns."""
+        return output_parts(self.returned(module, arguments), self.outputs)
+
+    def returned(self, module: nn.Module, arguments: tuple[Tree, ...]) -> Tree:
+        """What one module returns."""
         with Promoted(self.dtype) if self.promoted else nullcontext():
-            return output_parts(module(*arguments), self.outputs)
+            return module(*arguments)
 
     def _picked(self, values: Tensor) -> Tensor:
         """The critics that count among those of one module."""

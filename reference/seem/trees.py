@@ -38,17 +38,20 @@ def leaves(tree: Tree) -> list[Tensor]:
 
 
 def output_parts(made: Any, outputs: Outputs) -> list[Tensor]:
-    """The tensors in what a module returned, after ``outputs`` where that is a function.
+    """The tensors in what a module returned, after ``outputs`` where that is a function; None stands for none.
 
     Raises:
-        InputError: When it holds something else.
+        InputError: When it holds something else, or nothing.
     """
     if callable(outputs):
         made = outputs(made)
     if isinstance(made, Tensor):
         return [made]
     if isinstance(made, (tuple, list)):
-        return [part for item in made for part in output_parts(item, None)]
+        parts = [part for item in made if item is not None for part in output_parts(item, None)]
+        if parts:
+            return parts
+        raise InputError("the critic returns nothing: pass outputs=lambda made: ... to pick the values")
     raise InputError(f"the critic returns a {type(made).__name__}: pass outputs=lambda made: ... to pick the values")
 
 

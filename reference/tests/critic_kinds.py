@@ -69,6 +69,24 @@ class Tokens(nn.Module):
         return self.head(h[:, 0])
 
 
+class Window(nn.Module):
+    """A transformer over 20 steps of states and actions, a token each, which sees what came before."""
+
+    def __init__(self, steps=20, width=12):
+        super().__init__()
+        self.states, self.actions = nn.Linear(4, width), nn.Linear(2, width)
+        self.position = nn.Embedding(steps, width)
+        layer = nn.TransformerEncoderLayer(width, 3, 24, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, states, actions):
+        place = self.position(torch.arange(states.shape[1]))
+        tokens = torch.stack((self.states(states) + place, self.actions(actions) + place), 2).flatten(1, 2)
+        unseen = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], dtype=tokens.dtype)
+        return self.head(self.encoder(tokens, mask=unseen)[:, -1])
+
+
 class Recurrent(nn.Module):
     def __init__(self, cell=nn.LSTM):
         super().__init__()
@@ -191,6 +209,9 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "tokens": lambda: Kind([Tokens()], *torch.randint(0, 10, (2, ROWS, 5))),
     "tokens, rows second": lambda: Kind([Tokens(batch_first=False)], *torch.randint(0, 10, (2, ROWS, 5))),
     "as many tokens as rows": lambda: Kind([Tokens(batch_first=False)], *torch.randint(0, 10, (2, ROWS, ROWS - 1))),
+    "a window of 20 states and actions": lambda: Kind(
+        [Window()], *zip(torch.randn(2, ROWS, 20, 4), torch.randn(2, ROWS, 20, 2), strict=True)
+    ),
     "LSTM": lambda: Kind([Recurrent()], *torch.randn(2, ROWS, 5, 4)),
     "GRU": lambda: Kind([Recurrent(nn.GRU)], *torch.randn(2, ROWS, 5, 4)),
     "stacked ensemble": lambda: Kind([Ensemble()], *table()),

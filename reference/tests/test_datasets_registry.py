@@ -2,14 +2,17 @@
 
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from seem.datasets import ENTRIES, Entry, dataset, load, lookup
+from seem.datasets import ENTRIES, Entry, load, lookup
+from seem.datasets.dataset import EMBEDDED
 from seem.datasets.hashes import check_sums, record_hash, recorded_hash, sha256_of
+from seem.datasets.registry import PINNED, PINS, identify
 from seem.errors import InputError
 
 
@@ -104,7 +107,12 @@ WINDOW = {
     [
         ("x/my_data.hdf5", {}, "unverified file my_data.hdf5", "my_data"),
         ("x/hopper_medium-v2.hdf5", {}, "unverified file hopper_medium-v2.hdf5", "hopper_medium-v2"),
-        ("d4rl-v0-windows/hopper-medium-v0_399x20.hdf5", {}, "D4RL v0 windows", "hopper-medium-v0"),
+        (
+            "d4rl-v0-windows/hopper-medium-v0_399x20.hdf5",
+            {},
+            "unverified file hopper-medium-v0_399x20.hdf5",
+            "hopper-medium-v0_399x20",
+        ),
         ("x/hopper-expert-v0_1.hdf5", WINDOW, "unverified file hopper-expert-v0_1.hdf5", "hopper-expert-v0_1"),
         ("x/a.hdf5", {"label": "collected (made by this project)"}, "unverified file a.hdf5", "a"),
         ("x/a.hdf5", {"label": "D4RL hopper-medium-v2"}, "unverified file a.hdf5", "a"),
@@ -112,11 +120,10 @@ WINDOW = {
         ("x/plain.hdf5", {"source_dataset": "D4RL hopper-medium-v2"}, "unverified file plain.hdf5", "plain"),
         ("surrogate/a.hdf5", {}, "surrogate", "a"),
         ("d4rl-v0-windows/a.hdf5", {"WARNING": "SURROGATE, NOT a D4RL dataset"}, "surrogate", "a"),
-        ("embedded/hopper-medium.hdf5", {}, "embedded (made by this project)", "hopper-medium"),
+        ("embedded/hopper-medium.hdf5", {}, "unverified file hopper-medium.hdf5", "hopper-medium"),
     ],
 )
-def test_label_says_what_the_file_is(tmp_path, monkeypatch, place, attributes, label, name):
-    monkeypatch.setattr(dataset, "EMBEDDED", tmp_path / "embedded")
+def test_no_file_name_or_folder_claims_a_label(tmp_path, place, attributes, label, name):
     path = write(tmp_path / place, attributes)
     found = load(path)
     assert (found.label, found.name, found.path) == (label, name, path)
@@ -129,6 +136,30 @@ def test_a_pinned_hash_gives_the_d4rl_label_whatever_the_file_is_called(tmp_path
     entry = Entry("hopper-medium-v2", "http://127.0.0.1/hopper_medium-v2.hdf5", sha256=sha256_of(path))
     monkeypatch.setitem(ENTRIES, entry.name, entry)
     assert (load(path).label, load(path).name) == ("D4RL hopper-medium-v2", "hopper-medium-v2")
+
+
+@pytest.mark.parametrize(
+    "label", ["D4RL v0 windows", "NeoRL-2 A, training file", "embedded (made by this project)", "surrogate"]
+)
+def test_a_label_is_earned_by_content(tmp_path, monkeypatch, label):
+    path = write(tmp_path / "renamed.hdf5")
+    monkeypatch.setitem(PINNED, sha256_of(path), ("A", label))
+    assert (load(path, "asked").label, load(path, "asked").name) == (label, "A")
+    with h5py.File(path, "a") as file:
+        file["more"] = 1
+    assert (load(path, "asked").label, load(path, "asked").name) == ("unverified file renamed.hdf5", "asked")
+
+
+def test_the_embedded_set_is_known_by_its_content():
+    (path,) = EMBEDDED.glob("*.hdf5")
+    assert identify(sha256_of(path)) == (path.stem, "embedded (made by this project)")
+
+
+def test_no_content_has_two_names():
+    entries = [entry.sha256 for entry in ENTRIES.values() if entry.sha256]
+    hashes = [*entries, *(sha for names in tomllib.loads(PINS.read_text()).values() for sha in names.values())]
+    assert len(set(hashes)) == len(hashes) == len(PINNED) + len(entries)
+    assert all(len(sha) == 64 and set(sha) <= set("0123456789abcdef") for sha in hashes)
 
 
 def test_continuity_is_not_asked_of_a_pinned_file(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from seem.datasets import ENTRIES, Download, Entry, cache_dir, dataset, describe, load, resolve
+from seem.datasets import ENTRIES, Download, Entry, cache_dir, describe, environment_of, load, resolve
 from seem.datasets.hashes import record_hash, sha256_of
+from seem.datasets.registry import PINNED
 from seem.errors import InputError
 
 RESOLVE = importlib.import_module("seem.datasets.resolve")  # the package's attribute of this name is the function
@@ -33,7 +34,6 @@ def places(tmp_path, monkeypatch) -> Path:
     """An empty machine: no cache, no SEEM_D4RL_DIR, nothing embedded, no network and no pinned hashes."""
     monkeypatch.setenv("SEEM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SEEM_D4RL_DIR", raising=False)
-    monkeypatch.setattr(dataset, "EMBEDDED", tmp_path / "embedded")
     monkeypatch.setattr(RESOLVE, "EMBEDDED", tmp_path / "embedded")
 
     def no_network(entry, folder):
@@ -50,6 +50,12 @@ def pin(monkeypatch, name: str, path: Path) -> None:
     monkeypatch.setitem(ENTRIES, name, entry)
 
 
+def vouch(monkeypatch, name: str, label: str, path: Path) -> Path:
+    """Make a file's content known."""
+    monkeypatch.setitem(PINNED, sha256_of(path), (name, label))
+    return path
+
+
 def refused(match: str, *arguments) -> None:
     with pytest.raises(InputError, match=match) as caught:
         resolve(*arguments)
@@ -60,10 +66,12 @@ def refused(match: str, *arguments) -> None:
 def test_default_order_is_v2_then_windows_then_embedded(places, monkeypatch):
     refused("no data set of hopper is on this machine: pass --dataset hopper-medium-v2 to download it", "hopper")
     embedded = write(places / "embedded" / "hopper-medium.hdf5")
+    vouch(monkeypatch, "hopper-medium", "embedded (made by this project)", embedded)
     assert resolve("hopper").label == "embedded (made by this project)"
     assert resolve("hopper").path == embedded
     data = places / "data"
     windows = write(data / "d4rl-v0-windows" / "hopper-medium-v0_399x20.hdf5", rows=6)
+    vouch(monkeypatch, "hopper-medium-v0", "D4RL v0 windows", windows)
     monkeypatch.setenv("SEEM_D4RL_DIR", str(data))
     assert (resolve("hopper").label, resolve("hopper").path) == ("D4RL v0 windows", windows)
     cached = write(places / "cache" / "hopper_medium-v2.hdf5", rows=7)
@@ -88,13 +96,13 @@ def test_nothing_but_the_explicit_folder_is_looked_at(places, monkeypatch):
 
 
 def test_the_folder_of_the_environment_variable_must_exist_but_may_be_empty(places, monkeypatch):
-    write(places / "embedded" / "hopper-medium.hdf5")
+    embedded = write(places / "embedded" / "hopper-medium.hdf5")
     monkeypatch.setenv("SEEM_D4RL_DIR", str(places / "absent"))
     refused(r"absent \(from SEEM_D4RL_DIR\) is not a folder", "hopper")
     (places / "absent").mkdir()
-    assert resolve("hopper").label == "embedded (made by this project)"
+    assert resolve("hopper").path == embedded
     monkeypatch.setenv("SEEM_D4RL_DIR", "")
-    assert resolve("hopper").label == "embedded (made by this project)"
+    assert resolve("hopper").path == embedded
 
 
 def test_a_registry_name_is_found_in_the_folder_the_cache_or_the_net(places, monkeypatch):
@@ -159,6 +167,9 @@ def test_another_environment_is_refused_before_it_is_downloaded(places):
 def test_windows_are_found_by_name_beside_and_one_folder_down(places, monkeypatch):
     refused("name the folder that holds it with --data-dir or SEEM_D4RL_DIR", "hopper", "hopper-expert-v0")
     path = write(places / "data" / "d4rl-v0-windows" / "hopper-expert-v0_399x20.hdf5")
+    unknown = resolve("hopper", "hopper-expert-v0", places / "data")
+    assert (unknown.name, unknown.label) == (path.stem, f"unverified file {path.name}")
+    vouch(monkeypatch, "hopper-expert-v0", "D4RL v0 windows", path)
     for folder in (places / "data", path.parent):
         found = resolve("hopper", "hopper-expert-v0", folder)
         assert (found.name, found.label, found.path) == ("hopper-expert-v0", "D4RL v0 windows", path)
@@ -180,6 +191,21 @@ def test_windows_listed_with_another_hash_are_refused(places):
     refused("SHA256SUMS lists 000000000000…", "hopper", None, places / "data")
 
 
+def test_a_file_of_any_task_is_read_where_it_is_named_without_an_environment(places, monkeypatch):
+    monkeypatch.setitem(DIMENSIONS, "ant", (27, 8))
+    found = resolve(None, write(places / "ant-dir_1.hdf5", "ant"))
+    assert (found.transitions.observation_dim, found.transitions.action_dim) == (27, 8)
+    assert environment_of(found) is None
+    assert describe(environment_of(found), found).endswith("states of 27 and actions of 8 components")
+    assert resolve(None, write(places / "data" / "antmaze-umaze-v2.hdf5", "ant")).name == "antmaze-umaze-v2"
+    named = resolve(None, "hopper-medium-v2", write(places / "d" / "hopper_medium-v2.hdf5").parent)
+    assert environment_of(named) == "hopper"
+    refused("no data are named: pass an environment", None)
+    refused("27 and 8 components, but hopper has 11 and 3", "hopper", places / "ant-dir_1.hdf5")
+    write(places / "other" / "hopper_medium-v2.hdf5", "ant")
+    refused("27 and 8 components, but hopper has 11 and 3", None, "hopper-medium-v2", places / "other")
+
+
 def test_unknown_environments_and_names_are_refused(places):
     refused("no environment 'ant': pass one of halfcheetah, hopper, walker2d", "ant")
     refused("did you mean hopper-medium-v2", "hopper", "hopper-medum-v2")
@@ -198,15 +224,17 @@ def test_the_description_names_label_rows_and_hash_and_the_way_to_the_full_set(p
     digest = windows.sha256[:12]
     assert describe("walker2d", windows) == (
         f"unverified file walker2d-random-v0_2x3.hdf5: walker2d-random-v0_2x3, 4 transitions, SHA-256 {digest}…; "
-        "the full D4RL set: --dataset walker2d-medium-v2 (downloads once)"
+        "states of 17 and actions of 6 components; the full D4RL set: --dataset walker2d-medium-v2 (downloads once)"
     )
-    inside = load(write(places / "d4rl-v0-windows" / "walker2d-random-v0_2x3.hdf5", "walker2d"))
+    path = write(places / "d4rl-v0-windows" / "walker2d-random-v0_2x3.hdf5", "walker2d")
+    inside = load(vouch(monkeypatch, "walker2d-random-v0", "D4RL v0 windows", path))
     assert describe("walker2d", inside).endswith("--dataset walker2d-random-v2 (downloads once)")
     path = write(places / "cache" / "hopper_medium-v2.hdf5")
     pin(monkeypatch, "hopper-medium-v2", path)
     found = resolve("hopper")
     assert describe("hopper", found) == (
-        f"D4RL hopper-medium-v2: hopper-medium-v2, 4 transitions, SHA-256 {found.sha256[:12]}…"
+        f"D4RL hopper-medium-v2: hopper-medium-v2, 4 transitions, SHA-256 {found.sha256[:12]}…; "
+        "states of 11 and actions of 3 components"
     )
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-import tyro
 from studies.growth.rows import adam_row, control_row, descent_row
 from studies.shared.declaration import read_declaration
 from studies.shared.runs import KeptRun
@@ -41,8 +40,8 @@ class GrowthOptions(StudyOptions):
     """Command line of the growth study.
 
     Attributes:
-        env: hopper, walker2d or halfcheetah.
-        dataset: A D4RL name such as hopper-medium-v2, v0 windows such as hopper-medium-v0, or a file.
+        env: hopper, walker2d or halfcheetah; not needed where a data set is named.
+        dataset: A D4RL name such as hopper-medium-v2, v0 windows such as hopper-medium-v0, or a file of any task.
         data_dir: The only folder to look for data in.
         device: Torch device; cuda uses a GPU.
         dtype: float64 or float32, of the training; readings are float64.
@@ -60,7 +59,7 @@ class GrowthOptions(StudyOptions):
         adam: Run Adam too.
     """
 
-    env: str = tyro.MISSING
+    env: str | None = None
     dataset: str | None = None
     data_dir: Path | None = None
     device: str = "cpu"

@@ -39,6 +39,6 @@ STUDY = Study(
     judge=judge,
     tables=tables,
     figures=figures,
-    folder=lambda options: f"growth-{options.env}",
+    folder=lambda options: f"growth-{options.env or Path(str(options.dataset)).stem}",
     again=kept_again,
 )

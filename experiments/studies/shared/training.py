@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
+import tyro
 from matplotlib.figure import Figure
 from rich.table import Table
 from studies.shared.runs import Arm, Budget, KeptRun, keep, value_bound
@@ -16,7 +17,7 @@ from studies.shared.verdicts import Verdict
 
 from seem.checks import check_rows, check_steps, check_unique, open_device
 from seem.config import RunConfig
-from seem.datasets import Dataset, describe, load, resolve
+from seem.datasets import Dataset, describe, environment_of, is_path, load, resolve
 from seem.records import canonical_json, make_folder, parse_json, read_run, write_atomically
 from seem.sweep import Task, run_folder, train_task
 
@@ -28,14 +29,14 @@ class TrainingOptions(StudyOptions):
     """Command line of a study of training runs.
 
     Attributes:
-        data: Environments, or names of data sets such as hopper-medium-v0 or hopper-medium-v2.
+        data: Environments, names of data sets such as hopper-medium-v0 or hopper-medium-v2, or files of any task.
         data_dir: The only folder to look for data in.
         steps: Critic steps after which a run that goes on is censored.
         rows: Transitions that are read.
         device: Torch device; cuda uses a GPU.
     """
 
-    data: tuple[str, ...] = ("hopper",)
+    data: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--dataset"])] = ("hopper",)
     data_dir: Path | None = None
     steps: int = 1000
     rows: int = 256
@@ -100,9 +101,9 @@ def measure_once(out: Path, device: str, run: DeclaredRun, measure: Callable[[Da
 
 
 def find(name: str, data_dir: Path | None) -> Dataset:
-    """A data set by its own name, or an environment's first one."""
-    env, *rest = name.split("-")
-    return resolve(env, name if rest else None, data_dir)
+    """A data set by its own name, an environment's first one, or a file of any task."""
+    named = is_path(name) or "-" in name
+    return resolve(None, name, data_dir) if named else resolve(name, None, data_dir)
 
 
 def plan_training(
@@ -132,7 +133,7 @@ def plan_training(
     for dataset, arm, seed in product(datasets, arms, options.seeds):
         name = re.sub(r"[^\w.]+", "-", f"{dataset.name} {arm.name} seed{seed}")
         tasks.append(DeclaredRun(name, arm.name, shared.run(arm, seed), dataset.path))
-    told = [describe(dataset.name.split("-")[0], dataset) for dataset in datasets]
+    told = [describe(environment_of(dataset), dataset) for dataset in datasets]
     return Plan(tasks, partial(_measure, measure, options.device), datasets, told, options.device)
 
 
@@ -149,6 +150,7 @@ def training_study(
     measure: Measure = train_run,
     budget: Callable[[int, int], Budget] = Budget,
     options: TrainingOptions = TrainingOptions(),
+    plan: Callable[[TrainingOptions], Plan] | None = None,
 ) -> Study[TrainingOptions]:
     """A study whose runs are one arm and one seed on one data set each.
 
@@ -161,6 +163,7 @@ def training_study(
         measure: Does one run and says what is kept of it.
         budget: What the runs share, given steps and rows.
         options: Its command line; seeds come from the declaration.
+        plan: From options to runs, where it is not every arm on every data set.
     """
-    plan = partial(plan_training, arms, budget, measure)
+    plan = plan or partial(plan_training, arms, budget, measure)
     return Study(name, options, arms, plan, judge, lambda runs, _: figures(runs), lambda runs: [table(runs)])

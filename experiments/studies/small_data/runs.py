@@ -85,8 +85,11 @@ def returns_to_go(dataset: Dataset, discount: float) -> NDArray[np.float64] | No
         discount: Discount γ.
 
     Returns:
-        Shape (M,), or None where there are no episodes: windows, or a file that does not mark its time-outs.
+        Shape (M,), or None where there are no episodes: windows, or a file that does not mark its time-outs, or one of
+        another layout than D4RL's.
     """
+    if dataset.layout != "D4RL":
+        return None
     with open_hdf5(dataset.path) as file:
         if dataset.label == WINDOWS or "timeouts" not in file:
             return None

@@ -42,8 +42,10 @@ from studies.small_data.verdicts import (
 )
 
 from seem.checks import check_integer, check_width
+from seem.datasets import environment_of
 from seem.datasets.collect import ENVIRONMENTS
 from seem.datasets.rollout import make_env
+from seem.errors import InputError
 
 PACE = {"TD3+BC": 1.0, "CQL": 0.4, "IQL": 0.5}
 """Share of the steps that an algorithm takes: d3rlpy's cost more, and move the targets each time, not every other."""
@@ -132,7 +134,14 @@ def plan(options: SmallDataOptions) -> Plan:
     check_width("--width", options.width)
     check_integer("--episodes", options.episodes, 1, MOST_EPISODES)
     for name in options.data:
-        make_env(ENVIRONMENTS[find(name, options.data_dir).name.split("-")[0]].env_id).close()
+        dataset = find(name, options.data_dir)
+        env = environment_of(dataset)
+        if env is None:
+            raise InputError(
+                f"{dataset.name} has no environment here, and this study scores every policy in one: "
+                f"pass --data {' '.join(ENVIRONMENTS)}, or a data set of theirs"
+            )
+        make_env(ENVIRONMENTS[env].env_id).close()
     return plan_training(arms(width=options.width, episodes=options.episodes), budget, measure, options)
 
 

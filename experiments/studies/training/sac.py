@@ -18,15 +18,22 @@ import torch
 from matplotlib.figure import Figure
 from studies.shared.arms import divergence_table, plot_arms, prevents, rate
 from studies.shared.judging import majority
-from studies.shared.runs import LINE_COLUMNS, Arm, KeptRun, diverged, groups, largest, return_bound
-from studies.shared.training import DeclaredRun, measure_once, train_run, training_study
+from studies.shared.runs import LINE_COLUMNS, Arm, Budget, KeptRun, diverged, groups, largest, return_bound
+from studies.shared.study import Plan
+from studies.shared.training import (
+    DeclaredRun,
+    TrainingOptions,
+    measure_once,
+    plan_training,
+    train_run,
+    training_study,
+)
 from studies.shared.verdicts import Verdict
 
 from seem.agents.sac import SAC, SACConfig
-from seem.datasets import Dataset
+from seem.datasets import Dataset, environment_of
 from seem.datasets.collect import ENVIRONMENTS
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, take_steps
-from seem.errors import InputError
 from seem.networks import MLPConfig
 from seem.training import SATURATED, read_agent
 
@@ -55,10 +62,18 @@ def measure(out: Path, device: str, run: DeclaredRun) -> KeptRun:
     return measure_once(out, device, run, partial(_online, run))
 
 
+def plan(options: TrainingOptions) -> Plan:
+    """Every arm and seed on every data set; online arms only where the data have an environment."""
+    made = plan_training(ARMS, Budget, measure, options)
+    without = {dataset.path: dataset.name for dataset in made.datasets if environment_of(dataset) is None}
+    told = [f"{name}: offline arms only, since it has no environment here" for name in without.values()]
+    tasks = [run for run in made.tasks if run.arm.startswith("offline") or run.data not in without]
+    return replace(made, tasks=tasks, told=[*made.told, *told])
+
+
 def _online(run: DeclaredRun, dataset: Dataset) -> KeptRun:
-    config, env = run.config, dataset.name.split("-")[0]
-    if env not in ENVIRONMENTS:
-        raise InputError(f"there is no environment for {run.data}: pass --data {' '.join(ENVIRONMENTS)}")
+    config, env = run.config, environment_of(dataset)
+    assert env is not None
     noise, batches = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
     values, looks, returns, gained = [], [], [], 0.0
     with closing(make_env(ENVIRONMENTS[env].env_id)) as world:
@@ -136,6 +151,7 @@ def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:
 
 
 STUDY = training_study(
+    plan=plan,
     name="sac",
     arms=ARMS,
     judge=judge,

@@ -10,19 +10,16 @@ import torch
 from jaxtyping import Bool, Float32, Shaped
 
 from seem.datasets.hdf5 import LARGEST_FILE, WHAT, check_storage, find, hdf5_in, open_hdf5
+from seem.datasets.tables import check_shape, check_tables, listed, table
 from seem.errors import InputError
 from seem.paths import open_file
 from seem.transitions import Transitions
 
 __all__ = ["open_hdf5", "read_d4rl", "read_rows"]
 
-MATRICES = ("observations", "actions", "next_observations")
-FLAGS = ("terminals", "timeouts")
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 
-ACTION_TOLERANCE = 1e-6
-"""Actions may leave [-1, 1] by this much: eight float32 roundings of 1, as a scaled tanh leaves behind."""
 UNMARKED_SHARE = 0.01
 """Largest share of rows whose stored successor may differ: D4RL's replay files leave some episode ends unmarked."""
 
@@ -81,8 +78,7 @@ def read_rows(
         raise InputError(f"max_episode_steps is {max_episode_steps}: pass the environment's step limit, at least 2")
     with hdf5_in(raw, path) as file:
         arrays = _read_arrays(file, path, os.fstat(raw.fileno()).st_size)
-    _check_values(arrays, path)
-    notes = _discrete(arrays["actions"])
+    notes = check_tables(arrays, path)
     terminals = arrays["terminals"] != 0
     timeouts = arrays["timeouts"] != 0 if "timeouts" in arrays else _count_timeouts(terminals, max_episode_steps)
     rows = np.flatnonzero(~timeouts[:-1])
@@ -105,17 +101,12 @@ def read_rows(
     return read, notes
 
 
-def _discrete(actions: Float32[np.ndarray, "N action"]) -> tuple[str, ...]:
-    found = np.unique(actions)
-    return ("every action is 0 or 1, and is read as a number of [-1, 1]",) if found.tolist() == [0, 1] else ()
-
-
 def _read_arrays(file: h5py.File, path: Path, size: int) -> dict[str, Shaped[np.ndarray, "N ..."]]:
     found = {key: find(file, key, path) for key in (*REQUIRED, *OPTIONAL)}
     missing = [key for key in REQUIRED if found[key] is None]
     if missing:
         raise InputError(
-            f"{path} lacks {', '.join(missing)}: pass a file in D4RL's layout, which has {_listed(REQUIRED)}"
+            f"{path} lacks {', '.join(missing)}: pass a file in D4RL's layout, which has {listed(REQUIRED)}"
         )
     nodes = {key: _checked(node, key, path) for key, node in found.items() if node is not None}
     # Before anything is read: a damaged header may claim any number of rows.
@@ -132,48 +123,14 @@ def _read_arrays(file: h5py.File, path: Path, size: int) -> dict[str, Shaped[np.
             f"{nodes['observations'].shape}: pass a file in which the two shapes agree"
         )
     check_storage(nodes.values(), size, path)
-    return {key: _values(node, key) for key, node in nodes.items()}
+    return {key: table(key, node[()]) for key, node in nodes.items()}
 
 
 def _checked(node: h5py.Dataset | h5py.Group | h5py.Datatype, key: str, path: Path) -> h5py.Dataset:
     if not isinstance(node, h5py.Dataset):
         raise InputError(f"{path} holds {key} as a {type(node).__name__.lower()}: pass a file in which it is an array")
-    kinds = "biuf" if key in FLAGS else "iuf"
-    if node.dtype.kind not in kinds:
-        wanted = "booleans or the numbers 0 and 1" if key in FLAGS else "real numbers"
-        raise InputError(f"{path} holds {key} of dtype {node.dtype}: pass a file in which they are {wanted}")
-    if key == "actions" and node.dtype.kind != "f":
-        raise InputError(f"{path} holds discrete actions (dtype {node.dtype}): pass a file of continuous actions")
-    shape = node.shape or ()
-    matrix = key in MATRICES
-    if not (len(shape) == 2 and (shape[1] >= 1 if matrix else shape[1] == 1)) and not (len(shape) == 1 and not matrix):
-        wanted = "(rows, components)" if matrix else "(rows,)"
-        raise InputError(f"{path} holds {key} of shape {shape}: pass a file in which the shape is {wanted}")
+    check_shape(key, key, node.shape or (), node.dtype, path)
     return node
-
-
-def _values(node: h5py.Dataset, key: str) -> Shaped[np.ndarray, "N ..."]:
-    values = node[()] if key in MATRICES else node[()].reshape(-1)
-    if key in FLAGS:
-        return values
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the next check names
-        return values.astype(np.float32)
-
-
-def _check_values(arrays: dict[str, Shaped[np.ndarray, "N ..."]], path: Path) -> None:
-    for key, array in arrays.items():
-        bad = ~np.isin(array, (0, 1)) if key in FLAGS else ~np.isfinite(array)
-        if bad.any():
-            row = int(np.flatnonzero(bad.reshape(len(array), -1).any(1))[0])
-            what = "a flag other than 0 and 1" if key in FLAGS else "a value that is not finite in float32"
-            raise InputError(f"{path} holds {what} in {key}, first in row {row}: repair the file or pass another one")
-    outside = np.abs(arrays["actions"]).max(1, initial=0) > 1 + ACTION_TOLERANCE
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"{path} holds an action outside [-1, 1], first in row {row} "
-            f"(largest component {np.abs(arrays['actions'][row]).max():g}): scale the actions to the box [-1, 1]"
-        )
 
 
 def _count_timeouts(terminals: Bool[np.ndarray, " N"], max_episode_steps: int) -> Bool[np.ndarray, " N"]:
@@ -216,7 +173,3 @@ def _check_lengths(ends: Bool[np.ndarray, " N"], limit: int, path: Path) -> None
             f"{path} holds an episode of {lengths[too_long[0]]} rows from row {row} without a terminal or time-out: "
             f"pass a file whose terminals and timeouts mark the end of every episode (at most {limit} rows)"
         )
-
-
-def _listed(keys: tuple[str, ...]) -> str:
-    return f"{', '.join(keys[:-1])} and {keys[-1]}"

@@ -1,4 +1,4 @@
-"""The D4RL files that this project knows by name."""
+"""The files that this project knows: D4RL's by name and address, others by their content alone."""
 
 import difflib
 import tomllib
@@ -8,6 +8,7 @@ from pathlib import Path
 from seem.errors import InputError
 
 MANIFEST = Path(__file__).parent / "manifest.toml"
+PINS = Path(__file__).parent / "pinned.toml"
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,40 @@ def lookup(name: str) -> Entry:
         return ENTRIES[name]
     close = difflib.get_close_matches(name, ENTRIES, n=3)
     remedy = f"did you mean {' or '.join(close)}" if close else "pass a D4RL name such as hopper-medium-v2"
-    raise InputError(f"there is no data set named {name!r}: {remedy}, or give the path of an .hdf5 file")
+    raise InputError(f"there is no data set named {name!r}: {remedy}, or give the path of a file")
 
 
-def name_of(sha256: str) -> str | None:
-    """Say which data set a file is, by its content.
+def read_pins(path: Path) -> dict[str, tuple[str, str]]:
+    """Read what files are.
+
+    Args:
+        path: A TOML file with one table a label, whose keys are names and whose values are SHA-256.
+
+    Returns:
+        Name and label by SHA-256.
+    """
+    with path.open("rb") as file:
+        labels = tomllib.load(file)
+    return {
+        sha256: (name, label.format(name=name)) for label, names in labels.items() for name, sha256 in names.items()
+    }
+
+
+PINNED = read_pins(PINS)
+"""Name and label of every file that is known by its content."""
+
+
+def identify(sha256: str) -> tuple[str, str] | None:
+    """Say what a file is, by its content.
 
     Args:
         sha256: The file's SHA-256 in hexadecimal.
 
     Returns:
-        The D4RL name of the pinned entry with this hash, or None.
+        Name and label, or None where nobody vouches for it.
+
+    >>> identify("f326a396b15e85f16546d072d876b1003792f565910c511486fd781f57fcc281")
+    ('hopper-medium-v0', 'D4RL v0 windows')
     """
-    return next((entry.name for entry in ENTRIES.values() if entry.sha256 == sha256), None)
+    known = next((entry.name for entry in ENTRIES.values() if entry.sha256 == sha256), None)
+    return (known, f"D4RL {known}") if known else PINNED.get(sha256)

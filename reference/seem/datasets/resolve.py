@@ -17,8 +17,12 @@ DIMENSIONS = {"halfcheetah": (17, 6), "hopper": (11, 3), "walker2d": (17, 6)}
 UNPINNED = "unpinned: only known to be what was first downloaded here, since this project has no hash of it"
 
 
-def resolve(env: str, dataset: str | Path | None = None, data_dir: str | Path | None = None) -> Dataset:
-    """Find, or download, and read a data set of an environment.
+SUFFIXES = (".hdf5", ".h5", ".npz")
+"""Endings by which a path is told from a name."""
+
+
+def resolve(env: str | None, dataset: str | Path | None = None, data_dir: str | Path | None = None) -> Dataset:
+    """Find, or download, and read a data set: of an environment, or of any task where it is named.
 
     Without ``data_dir`` the places are the folder ``SEEM_D4RL_DIR``, where that variable is set, and the cache. With
     it, that folder is the only place, and nothing is downloaded. A folder stands for itself and the folders in it.
@@ -26,9 +30,10 @@ def resolve(env: str, dataset: str | Path | None = None, data_dir: str | Path | 
     ``<env>-medium-v0``, and (without ``data_dir``) the set that comes with this package.
 
     Args:
-        env: ``hopper``, ``walker2d`` or ``halfcheetah``.
+        env: ``hopper``, ``walker2d`` or ``halfcheetah``, whose numbers of components the data must have; or None,
+            where ``dataset`` is named.
         dataset: A D4RL name such as ``hopper-medium-v2``, the name of v0 windows such as ``hopper-medium-v0``, the
-            path of an HDF5 file, or None.
+            path of a file that `seem.datasets.load` reads, or None.
         data_dir: The only folder to look in, or None.
 
     Returns:
@@ -38,36 +43,58 @@ def resolve(env: str, dataset: str | Path | None = None, data_dir: str | Path | 
         InputError: When the environment, name or folder is unknown, no file fits or more than one does, a hash is
             not the expected one, the file is of another environment, or reading or downloading it fails.
     """
-    if env not in DIMENSIONS:
-        raise InputError(f"there is no environment {env!r}: pass one of {', '.join(DIMENSIONS)}")
+    if env is None and dataset is None:
+        raise InputError("no data are named: pass an environment (--env hopper), or a file or name with --dataset")
+    if env is not None and env not in DIMENSIONS:
+        raise InputError(
+            f"there is no environment {env!r}: pass one of {', '.join(DIMENSIONS)}, or the path of a file of any task"
+        )
+    if env is None and dataset is not None and not is_path(dataset):
+        env = next((known for known in DIMENSIONS if str(dataset).startswith(f"{known}-")), None)
     folders = _folders(data_dir)
     if dataset is None:
+        assert env is not None
         found = _default(env, folders, exclusive=data_dir is not None)
-    elif isinstance(dataset, Path) or dataset.endswith((".hdf5", ".h5")) or os.sep in dataset:
+    elif is_path(dataset):
         found = load(user_path(dataset))
     elif re.fullmatch(rf"(?:{'|'.join(DIMENSIONS)})-.+-v0", dataset):
         found = _windows(dataset, folders)
     else:
         found = _registered(env, lookup(dataset), folders, exclusive=data_dir is not None)
-    _check_environment(env, found)
+    if env is not None:
+        _check_environment(env, found)
     return found
 
 
-def describe(env: str, dataset: Dataset) -> str:
+def is_path(dataset: str | Path) -> bool:
+    """Whether a data set is asked for by its path, and not by its name."""
+    return isinstance(dataset, Path) or dataset.endswith(SUFFIXES) or os.sep in dataset
+
+
+def environment_of(dataset: Dataset) -> str | None:
+    """The environment that a data set's name and numbers of components say, or None."""
+    env = dataset.name.split("-")[0]
+    sizes = (dataset.transitions.observation_dim, dataset.transitions.action_dim)
+    return env if DIMENSIONS.get(env) == sizes else None
+
+
+def describe(env: str | None, dataset: Dataset) -> str:
     """Say in one line which data set is used, and how to get the full one where it is not a full one.
 
     Args:
-        env: The environment.
+        env: The environment, or None.
         dataset: What `resolve` returned for it.
 
     Returns:
         One line without a line end.
     """
-    line = f"{dataset.label}: {dataset.name}, {len(dataset.transitions):,} transitions, SHA-256 {dataset.sha256[:12]}…"
+    rows = dataset.transitions
+    line = f"{dataset.label}: {dataset.name}, {len(rows):,} transitions, SHA-256 {dataset.sha256[:12]}…"
+    line += f"; states of {rows.observation_dim} and actions of {rows.action_dim} components"
     line += "".join(f"; {note}" for note in dataset.notes)
-    if dataset.name in ENTRIES:
+    full = ENTRIES.get(dataset.name.removesuffix("-v0") + "-v2", ENTRIES.get(f"{env}-medium-v2"))
+    if dataset.name in ENTRIES or full is None:
         return line
-    full = ENTRIES.get(dataset.name.removesuffix("-v0") + "-v2", ENTRIES[f"{env}-medium-v2"])
     size = f", {full.bytes / 1e6:.0f} MB" if full.bytes else ""
     return f"{line}; the full D4RL set: --dataset {full.name} (downloads once{size})"
 
@@ -124,7 +151,7 @@ def _windows(name: str, folders: list[Path]) -> Dataset:
     )
 
 
-def _registered(env: str, entry: Entry, folders: list[Path], *, exclusive: bool) -> Dataset:
+def _registered(env: str | None, entry: Entry, folders: list[Path], *, exclusive: bool) -> Dataset:
     for folder in folders:
         if path := _find(folder, entry.filename):
             return _load_entry(entry, path)
@@ -132,7 +159,7 @@ def _registered(env: str, entry: Entry, folders: list[Path], *, exclusive: bool)
         raise InputError(
             f"{folders[0]} does not hold {entry.filename}: put it there, or leave out --data-dir to download it"
         )
-    if not entry.name.startswith(f"{env}-"):
+    if env is not None and not entry.name.startswith(f"{env}-"):
         raise InputError(f"{entry.name} is no data set of {env}: pass one of {env}, or another environment")
     return _load_entry(entry, download(entry, cache_dir()).path)
 
@@ -155,5 +182,5 @@ def _check_environment(env: str, dataset: Dataset) -> None:
         raise InputError(
             f"{dataset.path} ({dataset.name}) holds states and actions of {found[0]} and {found[1]} components"
             f"{f' of {other}' if other else ''}, but {env} has {DIMENSIONS[env][0]} and {DIMENSIONS[env][1]}: "
-            f"pass a data set of {env}, or another environment"
+            f"pass a data set of {env}, or another environment, or a file alone"
         )
