@@ -35,9 +35,9 @@ SMALL = {
     "ntk_map": ("--seeds", "0", "--references", "1", "0", "--width", "16", "--points", "5"),
     "small_data": ("--steps", "10", "--width", "8"),
 }
-TRIES = {"baird": None, "growth": 100, "laws": 80, "ntk_map": 80}
+TRIES = {"baird": None, "growth": 60, "laws": 50, "ntk_map": 50}
 """Most tries of a study; those that take longer have the rest."""
-REST = 26
+REST = 18
 COMMANDS = tuple(
     Command(
         f"verify_{name}.py",

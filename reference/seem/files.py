@@ -1,5 +1,6 @@
 """What every file that this package writes rests on: one text for one value, digests, and whole files or none."""
 
+import glob
 import hashlib
 import json
 import math
@@ -136,7 +137,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def remove_partial(folder: Path) -> None:
-    """Delete what a kill in the middle of `write_atomically` left in a folder."""
-    for path in folder.glob(f".*{TEMPORARY}"):
+def remove_partial(folder: Path, name: str = "*") -> None:
+    """Delete what a kill in the middle of `write_atomically` left in a folder.
+
+    Args:
+        folder: The folder.
+        name: Only of the file of this name.
+    """
+    named = name if name == "*" else f"{glob.escape(name)}.*"
+    for path in folder.glob(f".{named}{TEMPORARY}"):
         remove(path)

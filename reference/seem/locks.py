@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from seem.errors import InputError
-from seem.files import remove_partial
+from seem.files import remove_partial, write_atomically
 
 LOCK = ".lock"
 """Name of a folder's lock file; it is gone once its holder is done, and stays where one was killed."""
@@ -79,6 +79,24 @@ def lock_file(path: Path, *, wait: float = 0.0, what: str | None = None) -> Iter
         with suppress(OSError):  # a lock file that stays locks nothing
             path.unlink(missing_ok=True)  # before the lock is released, so that nobody else's is removed
         os.close(descriptor)
+
+
+def write_alone(path: Path, content: bytes | str) -> None:
+    """Write a file atomically that lies in a folder of other things, so that no folder's lock guards it.
+
+    One process at a time writes it, and what a killed one left of it is removed.
+
+    Args:
+        path: Where; its folder must exist.
+        content: Bytes, or a text written as UTF-8.
+
+    Raises:
+        FolderInUseError: When another process is writing it.
+        InputError: When it cannot be written.
+    """
+    with lock_file(path.with_name(f".{path.name}{LOCK}"), what=str(path)):
+        remove_partial(path.parent, path.name)
+        write_atomically(path, content)
 
 
 def _acquire(path: Path, deadline: float, what: str) -> int:

@@ -22,7 +22,7 @@ def contents(folder: Path, volatile: frozenset[str] = frozenset()) -> dict[str, 
         Bytes, values of JSON files, or arrays and attributes of HDF5 files.
     """
     found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and path.name != LOCK):
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and not path.name.endswith(LOCK)):
         name, content = path.relative_to(folder).as_posix(), path.read_bytes()
         if path.suffix == ".json":
             found[name] = _without(json.loads(content), volatile)

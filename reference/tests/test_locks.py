@@ -17,7 +17,7 @@ from reference.tests.small_runs import FILES, contents
 from reference.tests.training_cases import RUNS, dataset
 from seem import locks
 from seem.errors import InputError
-from seem.locks import LOCK, FolderInUseError, lock_file, lock_folder
+from seem.locks import LOCK, FolderInUseError, lock_file, lock_folder, write_alone
 from seem.records import read_run
 from seem.training import train
 
@@ -122,6 +122,21 @@ def test_the_lock_is_free_after_an_error(tmp_path):
         raise ZeroDivisionError
     with lock_folder(tmp_path):
         pass
+
+
+def test_a_file_alone_leaves_nothing_of_a_killed_writer_and_nothing_of_others_is_removed(tmp_path):
+    mine, others = tmp_path / "a[b].json", ("b.json", ".a.json.x.partial", ".ab.json.x.partial", "a[b].json.partial")
+    for name in (*others, ".a[b].json.x.partial"):
+        (tmp_path / name).write_text("half")
+    write_alone(mine, "whole")
+    assert mine.read_text() == "whole"
+    assert {path.name for path in tmp_path.iterdir()} == {*others, mine.name}
+
+
+def test_a_file_that_is_being_written_is_refused(tmp_path):
+    with lock_file(tmp_path / f".a.json{LOCK}"), pytest.raises(FolderInUseError, match="a.json is in use by"):
+        write_alone(tmp_path / "a.json", "")
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_a_folder_and_a_folder_in_it_have_locks_of_their_own(tmp_path):

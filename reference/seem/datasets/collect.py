@@ -32,7 +32,7 @@ from seem.checks import check_seed, check_steps
 from seem.datasets.dataset import EMBEDDED
 from seem.datasets.rollout import MAX_EPISODE_STEPS, Rows, make_env, rollout, statistics, take_steps
 from seem.errors import InputError, run_command
-from seem.records import write_atomically
+from seem.locks import write_alone
 
 LEVELS = ("random", "medium", "medium-replay", "expert-like")
 
@@ -223,7 +223,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]
         for key, array in arrays.items():
             file.create_dataset(key, data=array, compression="gzip", compression_opts=9, shuffle=True)
         file.attrs.update(attributes)
-    write_atomically(path, content.getvalue())
+    write_alone(path, content.getvalue())
 
 
 def main() -> int:
