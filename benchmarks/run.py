@@ -21,7 +21,7 @@ from rich.console import Console
 
 from seem.config import versions
 from seem.errors import InputError, run_command
-from seem.records import write_atomically
+from seem.locks import write_alone
 
 RECORD, PAGE = Path(__file__).with_name("results.json"), Path(__file__).with_name("RESULTS.md")
 TARGET_COLUMN = {True: "yes", False: "**no**", None: ""}
@@ -142,8 +142,8 @@ def main(options: BenchmarkOptions) -> int:
     print(page(record))
     if options.write:
         record = (json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}) | record
-        write_atomically(RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        write_atomically(PAGE, page(record))
+        write_alone(RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_alone(PAGE, page(record))
     return 0
 
 

@@ -58,10 +58,10 @@ def fingerprint(root: Path = ROOT) -> str:
 
 def write_outcomes(path: Path, outcomes: Mapping[str, Evidence], made_from: str) -> None:
     """Keep the outcomes of the tests with the fingerprint of what they were made from."""
-    from seem.records import write_atomically  # not above: the plugin is loaded where seem is not installed yet
+    from seem.locks import write_alone  # not above: the plugin is loaded where seem is not installed yet
 
     content = {"fingerprint": made_from, "tests": [asdict(evidence) for evidence in outcomes.values()]}
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_alone(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_outcomes(path: Path) -> tuple[str, dict[str, Evidence]]:

@@ -23,7 +23,7 @@ from claims.plugin import LEDGER
 from claims.verdicts import VERDICTS, Row, compute, narrowest
 from seem.config import versions
 from seem.errors import InputError, run_command
-from seem.records import write_atomically
+from seem.locks import write_alone
 
 OUT = ROOT
 README, PAGE = ROOT / "README.md", Path(__file__).with_name("report.html")
@@ -188,9 +188,9 @@ def main(options: ReportOptions) -> int:
         raise InputError(str(error)) from None
     changed = changes(committed_claims(), written["claims"])
     content = json.dumps(written, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(OUT / LEDGER, content)
-    write_atomically(PAGE, page(json.loads(content), MARKS))
-    write_atomically(README, readme)
+    write_alone(OUT / LEDGER, content)
+    write_alone(PAGE, page(json.loads(content), MARKS))
+    write_alone(README, readme)
     print(f"{len(rows)} claims: {', '.join(f'{count} {verdict}' for verdict, count in written['counts'].items())}")
     for line in counted(written["claims"]):
         print(f"  {line}")

@@ -134,7 +134,7 @@ def test_a_file_alone_leaves_nothing_of_a_killed_writer_and_nothing_of_others_is
 
 
 def test_a_file_that_is_being_written_is_refused(tmp_path):
-    with lock_file(tmp_path / f".a.json{LOCK}"), pytest.raises(FolderInUseError, match="a.json is in use by"):
+    with lock_file(tmp_path / f".a.json{LOCK}"), pytest.raises(FolderInUseError, match=r"a\.json is in use by"):
         write_alone(tmp_path / "a.json", "")
     assert not (tmp_path / "a.json").exists()
 

@@ -11,8 +11,9 @@ from studies.shared.runs import KeptRun
 
 from seem.analysis import FRACTIONS, median_and_range
 from seem.errors import InputError
+from seem.locks import write_alone
 from seem.plots import plot_error_curves, save_figure
-from seem.records import make_folder, read_run, write_atomically
+from seem.records import make_folder, read_run
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def collect(options: ForecastErrorOptions) -> int:
         raise InputError("no study was given: pass output folders of verify_growth.py with --studies")
     out = make_folder(options.out)
     text = "\n".join([*_table(rows), "", *_medians(rows)]) + "\n"
-    write_atomically(out / "forecast_errors.md", text)
+    write_alone(out / "forecast_errors.md", text)
     curves = [(study.name, read_run(study / "runs" / run["folder"])) for study in studies for run in plain_runs(study)]
     save_figure(plot_error_curves(curves), out / "forecast_errors.png")
     print(text)

@@ -13,7 +13,7 @@ from studies.shared.record import RECORDED
 from studies.shared.recorded import ORDER, provenance, recorded_folders, recorded_verdicts
 
 from seem.errors import InputError
-from seem.records import write_atomically
+from seem.locks import write_alone
 
 FOLDER = RECORDED.parent
 TEXTS, PAGE = FOLDER / "findings.toml", FOLDER / "FINDINGS.md"
@@ -110,6 +110,6 @@ def write_findings(options: FindingsOptions) -> int:
     Returns:
         The exit status.
     """
-    write_atomically(options.out, page(read_findings()))
+    write_alone(options.out, page(read_findings()))
     print(f"written: {options.out}")
     return 0

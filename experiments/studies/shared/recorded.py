@@ -12,7 +12,8 @@ from studies.shared.study import Study
 from studies.shared.verdicts import as_json
 
 from seem.errors import InputError
-from seem.records import canonical_json, digest, parse_json, write_atomically
+from seem.locks import write_alone
+from seem.records import canonical_json, digest, parse_json
 
 SEALS = "SHA256SUMS"
 """Of every recorded file, in the form that `sha256sum --check` reads."""
@@ -145,7 +146,7 @@ def judge_anew(folder: Path) -> list[str]:
     verdicts = as_json(study.judge(_rows(folder, study, check_distinct(runs))))
     before = {verdict["sentence"]: verdict["verdict"] for verdict in results["verdicts"]}
     content = results | {"declaration": study.declared, "verdicts": verdicts}
-    write_atomically(folder / RESULTS, canonical_json(content) + "\n")
+    write_alone(folder / RESULTS, canonical_json(content) + "\n")
     now = {verdict["sentence"]: verdict["verdict"] for verdict in verdicts}
     told = [f"{name}: {before.get(name, 'not there')} -> {now.get(name, 'gone')}" for name in before | now]
     return [line for line, name in zip(told, before | now, strict=True) if before.get(name) != now.get(name)]
@@ -194,7 +195,7 @@ def files(recorded: Path) -> Iterator[Path]:
 def seal(recorded: Path = RECORDED) -> None:
     """Write the hash of every recorded file."""
     lines = [f"{_sha256(path)}  {path.relative_to(recorded).as_posix()}\n" for path in files(recorded)]
-    write_atomically(recorded / SEALS, "".join(lines))
+    write_alone(recorded / SEALS, "".join(lines))
 
 
 def damage(folder: Path) -> str:
