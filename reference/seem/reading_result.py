@@ -11,6 +11,7 @@ from seem.leading import Leading
 from seem.margins import DiscountMargin, discount_margin, largest_step
 from seem.rates import gains
 from seem.spectrum import CriticReading, describe, eigenvalues
+from seem.under_optimiser import UnderOptimiser
 
 OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
 
@@ -44,6 +45,7 @@ class Reading:
         successors: Where X* came from.
         reasons: Why a field is None, by its name.
         notes: What was changed to make the critics readable.
+        under_optimiser: The step of the live optimiser, linearised, where `seem.read` was asked for it (*dear*).
     """
 
     step: int
@@ -67,6 +69,7 @@ class Reading:
     reasons: Mapping[str, str]
     notes: tuple[str, ...]
     parts: "Parts | None" = field(repr=False)
+    under_optimiser: UnderOptimiser | None = field(default=None, repr=False)
 
     @property
     def rate(self) -> float | None:
