@@ -59,7 +59,7 @@ class Training:
     huber_knee: float | None = None
     targets: Targets = "copied"
     target_interval: int = 1
-    clip_norm: float | None = None
+    clip_norm: float | int | None = None
 
     def __post_init__(self) -> None:
         check_discount(self.discount)

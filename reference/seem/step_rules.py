@@ -131,10 +131,10 @@ def live_step(optimizers: Optimizers, parameters: Mapping[str, Tensor]) -> LiveS
 
     Args:
         optimizers: One, or several that together hold the parameters.
-        parameters: Trained parameters by name; each is held by one of them.
+        parameters: The trained parameters by name.
 
     Raises:
-        InputError: On an optimiser without state yet, or impossible numbers.
+        InputError: On an optimiser without state yet, impossible numbers, or a parameter that none holds.
     """
     owners = held(optimizers)
     rules: list[StepRule] = []
@@ -142,6 +142,8 @@ def live_step(optimizers: Optimizers, parameters: Mapping[str, Tensor]) -> LiveS
     drift: dict[int, Tensor] = {}
     resting = 0
     for name, parameter in parameters.items():
+        if id(parameter) not in owners:
+            raise InputError(f"no optimiser given holds {name}: pass every optimiser of the critics")
         optimizer, group = owners[id(parameter)]
         rule, scale, moved = _read(optimizer, group, parameter, name)
         rules.append(rule)
