@@ -81,8 +81,9 @@ class UnderOptimiser:
 
     @cached_property
     def certificate(self) -> Leading:
-        """The leading eigenvalue of W^½(ΓK* - K)W^½."""
-        return leading_eigenvalue(self._weighted(self.bootstrap) - self._weighted(self.kernel))
+        """The leading eigenvalue of W^½(ΓK* - K)W^½ in the row space, without the zeros that missing rank adds."""
+        driven = self.rows.bootstrap - self.rows.kernel
+        return leading_eigenvalue(driven if len(driven) else np.zeros((1, 1)))
 
     @property
     def leading(self) -> float:
@@ -97,7 +98,9 @@ class UnderOptimiser:
     @property
     def excited(self) -> bool | None:
         """Whether a mode excites itself: the sign of `leading`; None within rounding, which a gate takes for yes."""
-        room = DAMPING * float(np.linalg.norm(self.bootstrap - self.kernel))
+        if not len(self.rows.kernel):
+            return False
+        room = DAMPING * float(np.linalg.norm(self.rows.bootstrap - self.rows.kernel))
         return None if abs(self.leading) <= room else self.leading > 0
 
     @cached_property
