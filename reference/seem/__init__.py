@@ -11,6 +11,9 @@ The front door; each name is loaded when it is first used, and with it only what
 - `Reading`: what one look says
 - `Monitor`: readings of a critic during a training of one's own
 - `forecast`: from readings to when Q diverges
+- `look_ahead`: critics along the drift of their parameters
+- `Trail`: copies of the parameters some steps apart, and their drift
+- `Calibration`: how far earlier forecasts were off, for an interval
 - `MLPConfig`: the shape of a critic or an actor
 - `TD3Config`: an agent: TD3, or TD3+BC
 - `SACConfig`: an agent: SAC
@@ -25,11 +28,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seem.agents.sac import SACConfig
     from seem.agents.td3 import TD3Config
+    from seem.calibration import Calibration
     from seem.config import RunConfig
     from seem.datasets.dataset import load
+    from seem.drift import Trail
     from seem.dynamics import Training
     from seem.forecasting import forecast
     from seem.leading import leading_eigenvalue
+    from seem.lookahead import look_ahead
     from seem.monitor import Monitor
     from seem.networks import MLPConfig
     from seem.ntk import gram_blocks
@@ -42,36 +48,42 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "MLPConfig",
     "Monitor",
     "Reading",
     "RunConfig",
     "SACConfig",
     "TD3Config",
+    "Trail",
     "Training",
     "Transitions",
     "forecast",
     "gram_blocks",
     "leading_eigenvalue",
     "load",
+    "look_ahead",
     "read",
     "read_run",
     "train",
 ]
 
 _MODULES = {
+    "Calibration": "calibration",
     "MLPConfig": "networks",
     "Monitor": "monitor",
     "Reading": "reading_result",
     "RunConfig": "config",
     "SACConfig": "agents.sac",
     "TD3Config": "agents.td3",
+    "Trail": "drift",
     "Training": "dynamics",
     "Transitions": "transitions",
     "forecast": "forecasting",
     "gram_blocks": "ntk",
     "leading_eigenvalue": "leading",
     "load": "datasets.dataset",
+    "look_ahead": "lookahead",
     "read": "reading",
     "read_run": "records",
     "train": "training",

@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,9 +17,11 @@ from seem.errors import InputError
 from seem.heading import heading
 from seem.isolation import untouched
 from seem.ntk import Kernel, read_kernel
+from seem.preconditioned import matched, under_optimiser
 from seem.raw_form import check_error
 from seem.subject import FAILURES, Subject, check_modules
 from seem.trees import Outputs, Tree, map_tree
+from seem.under_optimiser import UnderOptimiser
 
 STEPS = ("rate", "growth", "rayleigh", "excitation_gain", "overshoot_gain", "largest_step_size")
 """What a reading says of the next step."""
@@ -45,6 +47,7 @@ class Look:
         successors: Where X* came from.
         reasons: Why a field is None.
         notes: What was changed.
+        under_optimiser: The linearised step, where it was asked for.
     """
 
     rows: int
@@ -62,6 +65,7 @@ class Look:
     successors: str
     reasons: Mapping[str, str]
     notes: tuple[str, ...]
+    under_optimiser: UnderOptimiser | None = None
 
 
 def look_at(
@@ -74,6 +78,8 @@ def look_at(
     backup: Any,
     outputs: Outputs,
     dtype: torch.dtype | None,
+    step: int = 0,
+    with_optimiser: bool = False,
 ) -> Look:
     """Look at modules; the arguments are those of `seem.read`."""
     modules = list(critics) if isinstance(critics, (list, tuple, nn.ModuleList)) else [critics]
@@ -88,17 +94,30 @@ def look_at(
     trained = training.trained()
     kernel = read_kernel(modules, x, x_next, dtype=dtype, outputs=outputs, trained=trained)
     values, following = kernel.values, kernel.values_next
+    targets = None
     if target_critics is not None:
-        target = _target_values(target_critics, kernel, x_next, outputs, dtype)
-        if target.shape != following.shape:
-            raise InputError(f"there are {len(values)} critics but {len(target)} target critics: pass as many")
-        following = target
+        targets, made = _targets(target_critics, kernel, x_next, outputs, dtype)
+        if made.shape != following.shape:
+            raise InputError(f"there are {len(values)} critics but {len(made)} target critics: pass as many")
+        following = made
         successors += ", valued by the target critics"
     numbers = {"values": values, "values_next": following}
     numbers = {name: value.to("cpu", torch.float64) for name, value in numbers.items()}
     error = _error(batch, discounts, backup, **numbers)
     if error is not None:
         check_error(error, kernel)
+    linear = None
+    if with_optimiser and kernel.blocks.gram.isfinite().all() and kernel.blocks.gram_next.isfinite().all():
+        linear = under_optimiser(
+            kernel,
+            None if targets is None else matched(targets, kernel.subject),
+            training,
+            values_next=numbers["values_next"],
+            error=error,
+            discounts=discounts * (1 - batch.terminals),
+            backup=backup,
+            step=step,
+        )
     cosines, norms = heading(kernel, torch.zeros_like(numbers["values"]) if error is None else error)
     return Look(
         rows=batch.rows,
@@ -114,6 +133,7 @@ def look_at(
         successors=successors,
         reasons=_changed_by_hooks(modules, trained),
         notes=kernel.subject.notes,
+        under_optimiser=linear,
         **numbers,
     )
 
@@ -193,22 +213,16 @@ def _as(observations: Tree, like: Tensor) -> Tree:
     )
 
 
-def _target_values(targets: Any, kernel: Kernel, x_next: Tree, outputs: Outputs, dtype: torch.dtype | None) -> Tensor:
-    """Q̄(X*) of the target critics, by copies; they may be frozen."""
+def _targets(
+    targets: Any, kernel: Kernel, x_next: Tree, outputs: Outputs, dtype: torch.dtype | None
+) -> tuple[Subject, Tensor]:
+    """Copies of the target critics, which may be frozen, and their Q̄(X*)."""
     modules = list(targets) if isinstance(targets, (list, tuple, nn.ModuleList)) else [targets]
     with untouched(), torch.no_grad():
-        copies = private_copy(modules, kernel.subject.dtype if dtype else None, kernel.subject.device)
-        made = Subject(
-            tuple(copies),
-            {},
-            kernel.subject.dtype,
-            kernel.subject.device,
-            outputs,
-            (),
-            kernel.subject.promoted,
-            kernel.subject.axes,
-        )
-        return made.values(made.arguments(x_next))
+        own = kernel.subject
+        copies = private_copy(modules, own.dtype if dtype else None, own.device)
+        made = replace(own, modules=tuple(copies), parameters={}, originals={}, notes=())
+        return made, made.values(made.arguments(x_next))
 
 
 def _error(

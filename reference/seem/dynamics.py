@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seem.checks import check_integer, check_number
 from seem.errors import InputError
+from seem.step_rules import Optimizers, check_optimizers, listed
 
 Targets = str | float
 """\"copied\", \"frozen\" or a rate τ."""
@@ -32,14 +34,17 @@ class Training:
     Attributes:
         discount: γ in [0, 1]: one number, or one per row (γ^k for n-step returns), shape (M,) or (M, 1).
         lr: Learning rate of plain gradient descent; None when it is not known, or ``optimizer`` is given.
-        optimizer: The live torch optimiser, never changed; its parameters are the ones that count.
+        optimizer: The live torch optimiser, or several that together hold the critics' parameters; never changed. Their
+            parameters are the ones that count.
         loss_scale: What the mean-squared loss is multiplied by: .5 for half of it, 1/N for a mean over N critics too.
         row_weights: w, one per row, as importance weights; None weighs all alike.
         huber_knee: Where torch's Huber loss turns linear; None for the squared loss.
         targets: "copied" at every step, "frozen" between rare copies, or the rate τ in (0, 1) of averaged ones.
+        target_interval: Steps from one change of the targets to the next: they change after the steps that it divides.
+        clip_norm: What ``clip_grad_norm_`` holds the norm of all the optimiser's gradients to; None without clipping.
 
     Raises:
-        InputError: On values that no training has.
+        InputError: On values that no training has, or an optimiser whose step is unknown (`seem.step_rules`).
 
     Example:
         >>> Training(discount=0.99, lr=3e-4).step_size(rows=256)
@@ -48,11 +53,13 @@ class Training:
 
     discount: Numbers
     lr: float | None = None
-    optimizer: torch.optim.Optimizer | None = None
+    optimizer: Optimizers | None = None
     loss_scale: float = 1.0
     row_weights: Numbers = None
     huber_knee: float | None = None
     targets: Targets = "copied"
+    target_interval: int = 1
+    clip_norm: float | int | None = None
 
     def __post_init__(self) -> None:
         check_discount(self.discount)
@@ -69,6 +76,11 @@ class Training:
             check_entries(weights, "row_weights")
             if (weights < 0).any():
                 raise InputError("row_weights holds a negative number: pass weights of at least 0")
+        if self.optimizer is not None:
+            check_optimizers(self.optimizer)
+        check_integer("target_interval", self.target_interval, 1)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, above=0)
         rate = self.targets
         if isinstance(rate, str):
             if rate not in ("copied", "frozen"):
@@ -78,15 +90,32 @@ class Training:
 
     @property
     def copied(self) -> bool:
-        """Whether targets are the current critics' own."""
-        return self.targets == "copied" or self.targets == 1
+        """Whether targets are the current critics' own at every step."""
+        return (self.targets == "copied" or self.targets == 1) and self.target_interval == 1
+
+    @property
+    def target_rate(self) -> float:
+        """τ of a change of the targets: 1 where they are copied, 0 where they are frozen."""
+        return {"copied": 1.0, "frozen": 0.0}[self.targets] if isinstance(self.targets, str) else self.targets
 
     def learning_rate(self) -> float | None:
         """The learning rate; of an optimiser only where all its groups have the same."""
         if self.optimizer is None:
             return self.lr
-        rates = {float(group["lr"]) for group in self.optimizer.param_groups}
+        rates = {float(group["lr"]) for group in self.groups()}
         return rates.pop() if len(rates) == 1 else None
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimisers."""
+        return [] if self.optimizer is None else [g for one in listed(self.optimizer) for g in one.param_groups]
+
+    def gradient_scale(self, rows: int) -> float:
+        """h: the loss's gradient is h Φᵀ W u, with a Huber knee of u clipped.
+
+        Args:
+            rows: M.
+        """
+        return (1 if self.huber_knee else 2) * self.loss_scale / rows
 
     def step_size(self, rows: int) -> float | None:
         """η of the sum loss per step of plain gradient descent, or None where `why_not_plain` says why."""
@@ -97,14 +126,17 @@ class Training:
 
     def why_not_plain(self) -> str | None:
         """Why a step is not one of plain gradient descent with a known size, or None."""
+        if self.clip_norm is not None:
+            return "the gradient's norm is clipped: the size of a step of plain gradient descent is not known"
         if self.optimizer is None:
             return "no learning rate was given" if self.lr is None else None
-        name = type(self.optimizer).__name__
-        if type(self.optimizer) is not torch.optim.SGD:
-            return f"{name} preconditions the step: what holds a step of plain gradient descent says nothing of it"
-        for option in ("momentum", "weight_decay", "maximize"):
-            if any(group.get(option) for group in self.optimizer.param_groups):
-                return f"{name} has {option}: a step is not one of plain gradient descent"
+        for optimizer in listed(self.optimizer):
+            name = type(optimizer).__name__
+            if type(optimizer) is not torch.optim.SGD:
+                return f"{name} preconditions the step: what holds a step of plain gradient descent says nothing of it"
+            for option in ("momentum", "weight_decay", "maximize"):
+                if any(group.get(option) for group in optimizer.param_groups):
+                    return f"{name} has {option}: a step is not one of plain gradient descent"
         if self.learning_rate() is None:
             return "the optimiser's groups have different learning rates"
         return None
@@ -113,7 +145,7 @@ class Training:
         """Ids of the parameters that the optimiser holds; None without one."""
         if self.optimizer is None:
             return None
-        return {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        return {id(parameter) for group in self.groups() for parameter in group["params"]}
 
     def pull(self, error: Float[Tensor, "... M"]) -> Float[Tensor, "... M"]:
         """What takes u's place in the semi-gradient: W u, or W times u clipped at the knee."""

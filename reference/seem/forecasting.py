@@ -9,20 +9,19 @@ law alone where the slope comes later.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 
-from seem.errors import InputError
+from seem.calibration import Calibration
+from seem.dynamics import Training
 from seem.growth import SGDLaw
-from seem.reading import Reading
-from seem.spectrum import CriticReading
+from seem.histories import AnyReading, History, Plain, histories_of, plain_of, precision_of, why_no_rate
+from seem.leaving import Leaving, leaving
+from seem.lookahead import LookAhead
 
-AnyReading = CriticReading | Reading
-History = Sequence[Any]
-"""Readings of one critic, or joint ones of several, oldest first; None where the kernel had overflowed."""
 Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
 
 SLOPE_READINGS = 3
@@ -37,25 +36,6 @@ because the crash is a whole step and the last steps are few. Its coverage is me
 
 
 @dataclass(frozen=True)
-class _Plain:
-    """What the law needs of a reading under plain gradient descent; every number is known."""
-
-    step: int
-    step_size: float
-    leading: float
-    trailing: float
-    growth: float
-    excitation_gain: float
-    overshoot_gain: float
-    max_abs_q: float
-    mean_abs_q: float
-
-    @property
-    def rate(self) -> float:
-        return self.step_size * self.leading
-
-
-@dataclass(frozen=True)
 class Forecast:
     """A statement about the future of a run, made at one step.
 
@@ -67,7 +47,8 @@ class Forecast:
         law_step: The forecast of the growth law alone.
         slope_step: The forecast of the measured slope of 1/(ηλ) alone.
         mechanism: "self-excitation" (Re λ > 0) or "overshoot" (the step size is too large); None without one.
-        reason: Why there is no forecast, or None when there is one.
+        reason: Why there is no forecast of a crash, or None when there is one.
+        leaving: When mean |Q| leaves what can be earned; None where that was not asked for, or no reading is of now.
     """
 
     step: int
@@ -78,10 +59,22 @@ class Forecast:
     slope_step: float
     mechanism: Mechanism | None
     reason: str | None
+    leaving: Leaving | None = None
 
 
-def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str | torch.dtype, step: int) -> Forecast:
-    """Forecast the crash step from all readings so far.
+def forecast(
+    histories: Sequence[History] | History,
+    *,
+    step: int,
+    depth: int | None = None,
+    dtype: str | torch.dtype | None = None,
+    ahead: LookAhead | None = None,
+    bound: float | int | None = None,
+    training: Training | None = None,
+    calibration: Calibration | None = None,
+    level: float = 0.9,
+) -> Forecast:
+    """Forecast from all readings so far: when mean |Q| leaves its bound, and under plain gradient descent the overflow.
 
     With several critics the largest leading eigenvalue counts at every step: the fastest critic crashes first. Of
     critics that learn from one backup, readings of `seem.read` carry the joint one, which then counts.
@@ -89,32 +82,62 @@ def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str |
     Args:
         histories: For each critic its readings, oldest first, or one such history; the last ones taken at ``step``. A
             reading that is None says that the critic's kernel had overflowed.
-        depth: Number L of weight matrices of a critic.
-        dtype: Floating dtype of the training, which sets where overflow lies.
         step: Critic steps taken now.
+        depth: Number L of weight matrices of a critic; what counts on a law of gradient descent needs it.
+        dtype: Floating dtype of the training, which sets where overflow lies.
+        ahead: A look-ahead of this step, for trainings other than plain gradient descent.
+        bound: What mean |Q| must not pass (`seem.lookahead.value_bound`); that of the look-ahead where it is not given.
+        training: How the critics are trained, which says which record of calibration is theirs.
+        calibration: A record of earlier forecasts; without it there is no interval of the step of leaving.
+        level: Of that interval.
 
     Returns:
         The forecast; without one, crash_step is infinity and reason says why.
 
     Raises:
-        InputError: On something else than readings, or an unknown dtype.
+        InputError: On something else than readings, an unknown dtype, or a look-ahead of another step.
 
     Source: derived (theory/sgd_growth.py for the law, theory/discrete_time.py for both ways to blow up).
     """
-    precision = _precision(dtype)
-    given = _histories(histories)
+    precision = None if dtype is None else precision_of(dtype)
+    given = histories_of(histories)
+    crash = _crash(given, depth=depth, precision=precision, step=step)
+    said = _said(given, step)
+    if (ahead is None and bound is None) or not said or any(map(_unknown, said)):
+        return crash
+    settings = {"ahead": ahead, "bound": bound, "training": training, "calibration": calibration, "level": level}
+    overshoots = crash.mechanism == "overshoot"
+    return replace(crash, leaving=leaving(said, step=step, depth=depth, overshoots=overshoots, **settings))
+
+
+def _said(histories: Sequence[History], step: int) -> list[AnyReading]:
+    """The readings of this step."""
+    readings = [[reading for reading in history if reading is not None] for history in histories]
+    return [history[-1] for history in readings if history and history[-1].step == step]
+
+
+def _unknown(reading: AnyReading) -> bool:
+    """Whether a reading's own number is missing or NaN."""
+    return reading.leading is None or math.isnan(reading.leading)
+
+
+def _crash(given: list[History], *, depth: int | None, precision: torch.dtype | None, step: int) -> Forecast:
     readings = [[reading for reading in history if reading is not None] for history in given]
-    said = [history[-1] for history in readings if history and history[-1].step == step]
+    said = _said(given, step)
     if any(reading.leading is None for reading in said) or (not said and any(h and h[-1] is None for h in given)):
         return refuse(step, "the kernel has overflowed: the critic has already blown up")
     if not said:
         last = max((history[-1].step for history in readings if history), default=None)
         seen = "there is no reading yet" if last is None else f"the last reading is of step {last}"
         return refuse(step, f"{seen}, and a forecast at step {step} needs one of that step: read the critics first")
-    reason = next((why for reading in said if (why := _why_no_rate(reading)) is not None), None)
+    if any(map(_unknown, said)):
+        return refuse(step, "a reading is not a number: look for a NaN in its rows, and read the critics again")
+    reason = next((why for reading in said if (why := why_no_rate(reading)) is not None), None)
     if reason is not None:
         return refuse(step, f"the law of a finite crash step is of plain gradient descent ({reason})")
-    plain = _plain(readings)
+    if depth is None or precision is None:
+        return refuse(step, "the crash needs the number of weight matrices and the dtype: pass depth and dtype")
+    plain = plain_of(readings)
     latest = [history[-1] for history in plain if history and history[-1].step == step]
     if not latest:
         return refuse(step, "the readings have no TD error: give rewards, targets or td_error when they are taken")
@@ -140,42 +163,6 @@ def forecast(histories: Sequence[History] | History, *, depth: int, dtype: str |
     return _between(step, law_steps, slope_steps + lag, "self-excitation")
 
 
-def _precision(dtype: str | torch.dtype) -> torch.dtype:
-    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype.removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(f'dtype "{dtype}" is unknown: pass the training\'s floating dtype, as "float32"')
-    return found
-
-
-def _histories(histories: Sequence[History] | History) -> list[History]:
-    """Histories as such, or one of them; their entries are readings or None."""
-    flat = any(reading is None or isinstance(reading, AnyReading) for reading in histories)
-    made = cast(list[History], [histories] if flat else list(histories))
-    for history in made:
-        for reading in history:
-            if reading is not None and not isinstance(reading, AnyReading):
-                what = type(reading).__name__
-                raise InputError(f"a history holds a {what}, which has no gains: pass readings of seem.read")
-    return made
-
-
-def _plain(histories: Sequence[History]) -> list[list[_Plain]]:
-    """Histories of known numbers; readings of an overflow or of another optimiser are left out."""
-    names = [field.name for field in fields(_Plain)]
-    made: list[list[_Plain]] = []
-    for history in histories:
-        numbers = [{name: getattr(reading, name) for name in names} for reading in history if reading is not None]
-        made.append([_Plain(**known) for known in numbers if None not in known.values()])
-    return made
-
-
-def _why_no_rate(reading: AnyReading) -> str | None:
-    if reading.rate is not None:
-        return None
-    why = reading.why("rate") if isinstance(reading, Reading) else None
-    return why or "a step of this training has no known size"
-
-
 def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Forecast:
     """A forecast of no crash, with the reason why none is made.
 
@@ -187,7 +174,7 @@ def refuse(step: int, reason: str, mechanism: Mechanism | None = None) -> Foreca
     return Forecast(step, math.inf, math.inf, math.inf, math.inf, math.inf, mechanism, reason)
 
 
-def _fastest_rates(histories: Sequence[Sequence[_Plain]]) -> list[tuple[int, float]]:
+def _fastest_rates(histories: Sequence[Sequence[Plain]]) -> list[tuple[int, float]]:
     """(step, ηλ) of the last readings, the largest over the critics, from the last one without growth on."""
     rates: dict[int, float] = {}
     for history in histories:
@@ -241,7 +228,7 @@ def mechanism(histories: Sequence[History] | History) -> Mechanism:
     Source: derived (theory/discrete_time.py).
     """
     gains: dict[int, tuple[float, float]] = {}
-    for history in _plain(_histories(histories)):
+    for history in plain_of(histories_of(histories)):
         for reading in history:
             excitation, overshoot = gains.get(reading.step, (1.0, 1.0))
             pair = (max(excitation, reading.excitation_gain), max(overshoot, reading.overshoot_gain))
@@ -266,7 +253,7 @@ def steps_to_doubling(histories: Sequence[History] | History) -> float:
     Returns:
         Steps from the last reading; infinity when nothing grows.
     """
-    growth = max((history[-1].growth for history in _plain(_histories(histories)) if history), default=1.0)
+    growth = max((history[-1].growth for history in plain_of(histories_of(histories)) if history), default=1.0)
     return math.log(DOUBLING) / math.log(growth) if growth > 1 else math.inf
 
 
@@ -280,7 +267,7 @@ def steps_to_overshoot(histories: Sequence[History] | History) -> float:
         Steps from the last reading; infinity when nothing grows, or when it overshoots already.
     """
     remaining = math.inf
-    for before, now in (history[-2:] for history in _plain(_histories(histories)) if len(history) >= 2):
+    for before, now in (history[-2:] for history in plain_of(histories_of(histories)) if len(history) >= 2):
         old, new = (-reading.step_size * reading.trailing for reading in (before, now))
         if 0 < old < new < 2:
             left = math.log(2) - math.log(new)  # 2 / new may overflow

@@ -24,6 +24,7 @@ from seem.trees import Outputs
 
 Critics = Any
 """One module, a sequence of modules, or None for arrays."""
+NOT_ASKED = "the optimiser's step was not linearised: read with with_optimiser=True"
 NO_ERROR = "there is no TD error: give rewards, targets or td_error"
 
 
@@ -39,6 +40,7 @@ def read(
     outputs: Outputs = None,
     step: int = 0,
     dtype: torch.dtype | None = torch.float64,
+    with_optimiser: bool = False,
 ) -> Reading:
     """Read critics in training, without touching them.
 
@@ -57,6 +59,8 @@ def read(
         outputs: Picks the critics' values from what a module returns: a function, or the index of the one critic.
         step: Critic steps taken so far.
         dtype: Of the copies; None keeps the critics' own.
+        with_optimiser: Also linearise the step of the live optimiser, with the live targets (`seem.under_optimiser`):
+            dear, as it takes explicit gradients of all rows, M·P numbers of each critic and its target.
 
     Returns:
         The reading; after an overflow its numbers are None.
@@ -76,6 +80,8 @@ def read(
         raise InputError("both policy and next_actions are given: pass the one that the targets are made of")
     with untouched():
         if critics is None:
+            if with_optimiser:
+                raise InputError("arrays hold no optimiser's state: read the critics themselves, or without it")
             look = blocks_of_arrays(batch, training)
         else:
             look = look_at(
@@ -87,6 +93,8 @@ def read(
                 backup=backup,
                 outputs=outputs,
                 dtype=dtype,
+                step=step,
+                with_optimiser=with_optimiser,
             )
         return reading_of(look, training, backup=backup, step=step)
 
@@ -102,6 +110,8 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
     """
     rows, count = look.rows, len(look.values)
     reasons = dict(look.reasons)
+    if look.under_optimiser is None:
+        reasons["under_optimiser"] = NOT_ASKED
     share = backup_weights(look.values_next, backup)
     discounts = column(training.discount, rows, "discount") if look.discounts is None else look.discounts
     check_discount(discounts)
@@ -135,6 +145,7 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
     }
     if not torch.isfinite(torch.stack(sizes)).all():
         names = ("leading", "leading_imaginary", "own", "certificate", "normalised", "rayleigh", "growth", "td_norm")
+        names = (*names, "under_optimiser")
         gone = dict.fromkeys(names)
         return Reading(**shared, **gone, reasons=dict.fromkeys(names, OVERFLOWED), parts=None)
     _note_what_does_not_hold(reasons, training, error)
@@ -155,6 +166,7 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
         leading_imaginary=leading.value.imag,
         own=lone,
         certificate=leading,
+        under_optimiser=look.under_optimiser,
         normalised=leading.value.real / max(matrix.norm().item(), torch.finfo(torch.float64).tiny),
         rayleigh=rayleigh,
         growth=growth,

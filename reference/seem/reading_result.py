@@ -9,8 +9,10 @@ from torch import Tensor
 
 from seem.leading import Leading
 from seem.margins import DiscountMargin, discount_margin, largest_step
+from seem.modes import DAMPING
 from seem.rates import gains
 from seem.spectrum import CriticReading, describe, eigenvalues
+from seem.under_optimiser import UnderOptimiser
 
 OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
 
@@ -44,6 +46,7 @@ class Reading:
         successors: Where X* came from.
         reasons: Why a field is None, by its name.
         notes: What was changed to make the critics readable.
+        under_optimiser: The step of the live optimiser, linearised, where `seem.read` was asked for it (*dear*).
     """
 
     step: int
@@ -67,12 +70,25 @@ class Reading:
     reasons: Mapping[str, str]
     notes: tuple[str, ...]
     parts: "Parts | None" = field(repr=False)
+    under_optimiser: UnderOptimiser | None = field(default=None, repr=False)
 
     @property
     def rate(self) -> float | None:
         """ηλ, the growth per step in the leading mode; None where a step is not one of plain gradient descent."""
         held = self.step_size is None or self.leading is None or "rate" in self.reasons
         return None if held else self.step_size * self.leading  # type: ignore[operator]
+
+    @property
+    def excited(self) -> bool | None:
+        """Whether a mode excites itself, under the live optimiser where its step was linearised; else by SEEM.
+
+        None within rounding of zero, which a gate takes for yes, and after an overflow.
+        """
+        if self.under_optimiser is not None:
+            return self.under_optimiser.excited
+        if self.leading is None or self.parts is None:
+            return None
+        return None if abs(self.leading) <= DAMPING * self.parts.matrix.norm().item() else self.leading > 0
 
     @cached_property
     def eigenvalues(self) -> Complex[Tensor, " NM"] | None:

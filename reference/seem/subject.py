@@ -4,9 +4,9 @@ A `Subject` holds private copies. A reading evaluates only these; parameters, bu
 random generators of the originals stay as they are, also when it raises or is interrupted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -78,6 +78,8 @@ class Subject:
         axes: Where the rows stand in the tensors that each module returns, learnt from the batch: one row alone
             would leave it open.
         heads: Critics in the first module, those too that ``outputs`` leaves out.
+        originals: The originals of ``parameters``, by the same names.
+        unheld: Names of parameters that require gradients, but were not among the trained ones.
     """
 
     modules: tuple[nn.Module, ...]
@@ -89,6 +91,8 @@ class Subject:
     promoted: bool = False
     axes: tuple[int, ...] | None = None
     heads: int = 1
+    originals: Mapping[str, Tensor] = field(default_factory=dict)
+    unheld: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -129,18 +133,24 @@ class Subject:
                     if _moves_a_norm(module):
                         module.training = False
         parameters: dict[str, nn.Parameter] = {}
+        originals: dict[str, Tensor] = {}
+        unheld: list[str] = []
         seen: set[int] = set()
         for index, (module, original) in enumerate(zip(copies, map(unwrap, given), strict=True)):
             before = dict(original.named_parameters(remove_duplicate=False))
             for name, parameter in module.named_parameters(remove_duplicate=False):
                 if trained is not None and name in before and id(before[name]) not in trained:
+                    unheld.extend([name] if before[name].requires_grad else [])
                     parameter.requires_grad_(False)
                 if parameter.requires_grad and id(parameter) not in seen:
                     seen.add(id(parameter))
-                    parameters[f"{index}.{name}" if len(copies) > 1 else name] = parameter
+                    label = f"{index}.{name}" if len(copies) > 1 else name
+                    parameters[label] = parameter
+                    originals |= {label: before[name]} if name in before else {}
         if not parameters:
             raise InputError("the optimiser trains none of the critic's parameters: pass the critic's own optimiser")
-        return cls(tuple(copies), parameters, target, device, outputs, tuple(notes))
+        held = {"originals": originals, "unheld": tuple(unheld)}
+        return cls(tuple(copies), parameters, target, device, outputs, tuple(notes), **held)  # type: ignore[arg-type]
 
     def arguments(self, x: Tree) -> tuple[Tree, ...]:
         """Inputs as the copies want them: their device, floating rows of their dtype, nothing shared or tracked."""

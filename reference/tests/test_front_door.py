@@ -18,7 +18,7 @@ TORCH = {"torch", "numpy"}
 ORDERS = (
     [
         ("MLPConfig SACConfig TD3Config Training Transitions gram_blocks", TORCH),
-        ("Monitor Reading forecast leading_eigenvalue read", TORCH | {"scipy"}),
+        ("Calibration Monitor Reading Trail forecast leading_eigenvalue look_ahead read", TORCH | {"scipy"}),
     ],
     [
         ("read_run", TORCH | {"safetensors"}),
