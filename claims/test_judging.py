@@ -76,6 +76,13 @@ def test_evidence_that_cannot_be_trusted_breaks_the_row(side, outcome, evidence)
     assert (found.verdict, evidence in found.broken, "bent" in found.broken) == ("open", True, True)
 
 
+def test_what_is_wrong_is_told_as_a_failure_or_as_it_is():
+    evidence = {ONE: Evidence(ONE, "failed", "1 == 2"), SEEN: Evidence(SEEN, "broken", "it is missing")}
+    found = compute(Ledger({"MAIN": claim(supports=(ONE, SEEN))}, {}, (), {}), evidence)["MAIN"]
+    assert found.broken == f"{ONE} failed: 1 == 2; {SEEN} (it is missing)"
+    assert found.reason == f"its evidence is broken: {found.broken}"
+
+
 def test_a_broken_piece_is_told_though_a_counterexample_stands():
     found = rows(claim(refutes=(ONE, TWO)), one="passed", two="failed")["MAIN"]
     assert (found.verdict, TWO in found.broken, ONE in found.broken) == ("open", True, False)
