@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CLAIMS, REFERENCES = "claims/claims.toml", "claims/references.bib"
 """Where the ledger is written, below the root of a repository."""
 GRADES = ("printed", "recalled", "derived")
+WHOSE = {"printed": "printed", "recalled": "recalled", "derived": "this project"}
+"""Whose sentence a claim of a grade is: the paper's own words, the paper's as remembered, or this project's."""
+CIRCULATED = "circulated"
+"""Whose: a summary that circulates, which is neither the paper's nor this project's."""
 KINDS = ("exact", "asymptotic", "statistical", "empirical")
 RECORD = "record "
 """What evidence from a recorded run begins with; everything else is a test."""
@@ -73,6 +77,11 @@ class Claim:
         refutes: Counterexamples: where one of them passes, the claim is false.
         derivation: The module of theory/ that derives it, empty without one.
         cites: Keys of references.bib.
+        whose: "circulated" for a sentence of a summary; else it follows from the grade, see `sentence_of`.
+        implemented_by: What of the package does what it says, ``path::name``.
+        sharpens: The claim of which it is the sentence without a hypothesis, so that its counterexample shows that the
+            hypothesis is needed and refutes nobody; empty for others.
+        changed: Why its sentence or its verdict last changed, in one line.
     """
 
     id: str
@@ -87,6 +96,15 @@ class Claim:
     refutes: tuple[str, ...] = ()
     derivation: str = ""
     cites: tuple[str, ...] = ("yue2023",)
+    whose: str = ""
+    implemented_by: tuple[str, ...] = ()
+    sharpens: str = ""
+    changed: str = ""
+
+    @property
+    def sentence_of(self) -> str:
+        """Whose sentence it is: "printed", "recalled", "circulated" or "this project"."""
+        return self.whose or WHOSE[self.grade]
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -170,6 +188,17 @@ def _check(claim: Claim, ledger: Ledger) -> None:
         raise LedgerError(f"claim {claim.id!r} has no evidence: name a test or a recorded run, or delete the claim")
     if len(set(claim.evidence)) < len(claim.evidence):
         raise LedgerError(f"claim {claim.id!r} names the same evidence twice: delete one of them")
+    if claim.whose not in ("", CIRCULATED):
+        raise LedgerError(
+            f"claim {claim.id!r} has whose = {claim.whose!r}: use {CIRCULATED!r}, or leave it to the grade"
+        )
+    theorem = ledger.claims.get(claim.sharpens)
+    if claim.sharpens and (theorem is None or theorem.sharpens or claim.supports):
+        raise LedgerError(
+            f"claim {claim.id!r} sharpens {claim.sharpens!r}: name a theorem, and counterexamples under `refutes`"
+        )
+    if "\n" in claim.changed:
+        raise LedgerError(f"claim {claim.id!r} says in several lines why it changed: say it in one")
     if claim.id in premises(claim.id, ledger):
         raise LedgerError(f"claim {claim.id!r} rests on itself: break the circle among its premises")
 
@@ -204,6 +233,10 @@ def check_bindings(ledger: Ledger, root: Path = ROOT) -> None:
     for claim in ledger.claims.values():
         if claim.derivation and not (root / "theory" / f"{claim.derivation}.py").is_file():
             raise LedgerError(f"claim {claim.id!r} is derived in theory/{claim.derivation}.py, which does not exist")
+        for place in claim.implemented_by:
+            path, _, name = place.partition("::")
+            if not (root / path).is_file() or name not in definitions(root / path):
+                raise LedgerError(f"claim {claim.id!r} is implemented by {place}, which does not exist: correct it")
         for test in claim.evidence:
             if test.startswith(RECORD):
                 continue
@@ -234,6 +267,12 @@ def _definitions(path: Path, _changed: float) -> dict[str, tuple[str, ...]]:
 def functions(path: Path) -> dict[str, tuple[str, ...]]:
     """The functions of a file, with the claims that their markers name."""
     return _definitions(path, path.stat().st_mtime)
+
+
+def definitions(path: Path) -> set[str]:
+    """The names of a file's functions and classes."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 def marks(path: Path) -> dict[str, tuple[str, ...]]:

@@ -91,8 +91,18 @@ def _table(claims: list[dict[str, Any]], folders: set[str], marks: dict[str, str
         options = "".join(f'<option value="{_escape(value)}">{_escape(value)}</option>' for value in values)
         yield f'<label>{name} <select name="{name}"><option value="">any</option>{options}</select></label>'
     yield '<output id="shown" aria-live="polite"></output></form>'
-    order = sorted(claims, key=lambda claim: (not claim["broken"], VERDICTS.index(claim["verdict"])))
-    yield from (_claim(claim, folders, marks) for claim in order)
+    needed = [claim for claim in claims if is_needed(claim)]
+    rest = [claim for claim in claims if claim not in needed]
+    order = sorted(rest, key=lambda claim: (not claim["broken"], VERDICTS.index(claim["verdict"])))
+    for claim in order:
+        yield _claim(claim, folders, marks)
+        # What a theorem needs hangs under the theorem.
+        yield from (_claim(own, folders, marks) for own in needed if own["sharpens"] == claim["id"])
+
+
+def is_needed(claim: dict[str, Any]) -> bool:
+    """Whether a claim's counterexample shows that a theorem needs a hypothesis, and refutes nobody."""
+    return bool(claim["sharpens"]) and claim["verdict"] == "refuted" and not claim["broken"]
 
 
 def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> str:
@@ -121,6 +131,15 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
 def _facts(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "because", _escape(claim["reason"]) or "all its evidence passes"
     yield "source", f"{_escape(claim['source'])} ({claim['grade']}); {claim['kind']}"
+    yield "whose sentence", _escape(claim["whose"])
+    if claim["sharpens"]:
+        yield "shows that a hypothesis is needed for", _link(claim["sharpens"], claim["sharpens"])
+    if claim["margin"]:
+        yield "narrowest margin", _escape(claim["margin"])
+    if claim["implemented_by"]:
+        yield "implemented by", ", ".join(f"<code>{_escape(place)}</code>" for place in claim["implemented_by"])
+    if claim["changed"]:
+        yield "last changed", _escape(claim["changed"])
     yield "would be refuted by", _escape(claim["falsifier"])
     if claim["assumptions"]:
         yield "assumes", ", ".join(_link(f"assumes-{name}", name) for name in claim["assumptions"])

@@ -17,10 +17,10 @@ from typing import Any
 import tyro
 
 from claims.evidence import Evidence, fingerprint, read_outcomes, read_records
-from claims.ledger import ROOT, Ledger, LedgerError, check_bindings, read_ledger
-from claims.page import in_markdown, page
+from claims.ledger import CIRCULATED, ROOT, WHOSE, Ledger, LedgerError, check_bindings, read_ledger
+from claims.page import in_markdown, is_needed, page
 from claims.plugin import LEDGER
-from claims.verdicts import VERDICTS, Row, compute
+from claims.verdicts import VERDICTS, Row, compute, narrowest
 from seem.config import versions
 from seem.errors import InputError, run_command
 from seem.records import write_atomically
@@ -76,6 +76,7 @@ def as_ledger(ledger: Ledger, rows: Iterable[Row]) -> dict[str, Any]:
         "environment": versions(),
         "claims": [
             asdict(row.claim)
+            | {"whose": row.claim.sentence_of, "margin": narrowest(row.evidence)}
             | {"verdict": row.verdict, "reason": row.reason, "broken": row.broken}
             | {"evidence": [asdict(item) for item in row.evidence]}
             for row in rows
@@ -86,17 +87,37 @@ def as_ledger(ledger: Ledger, rows: Iterable[Row]) -> dict[str, Any]:
     }
 
 
+def by_whose(claims: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """How many claims have each verdict, by whose sentence they are."""
+    found: dict[str, Counter[str]] = {whose: Counter() for whose in (*WHOSE.values(), CIRCULATED)}
+    for claim in claims:
+        found[claim["whose"]]["needed" if is_needed(claim) else claim["verdict"]] += 1
+    return {whose: counts for whose, counts in found.items() if counts}
+
+
+def counted(claims: list[dict[str, Any]]) -> list[str]:
+    """The counts by whose sentence, one line each."""
+    lines = []
+    for whose, counts in by_whose(claims).items():
+        said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS]
+        said += [f"{counts['needed']} without a hypothesis that a theorem needs"] if counts["needed"] else []
+        lines.append(f"{whose}: {counts.total()} claims, {', '.join(said)}")
+    return lines
+
+
 def markdown(ledger: dict[str, Any]) -> str:
-    """The README's table: what is false or open in view, what is verified folded away."""
+    """The README's table: what is false or open in view, needed hypotheses and what is verified folded away."""
     counts = ", ".join(f"{ledger['counts'][verdict]} {verdict}" for verdict in VERDICTS)
     lines = [f"{len(ledger['claims'])} claims: {counts}.", ""]
-    groups: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    for claim in ledger["claims"]:
-        groups[claim["verdict"].startswith("verified")].append(claim)
-    groups[False].sort(key=lambda claim: VERDICTS.index(claim["verdict"]))
-    lines += _rows(groups[False])
-    lines += ["", f"<details><summary>The {len(groups[True])} that are verified</summary>", ""]
-    lines += [*_rows(groups[True]), "", "</details>"]
+    lines += [f"- {line}" for line in counted(ledger["claims"])]
+    needed = [claim for claim in ledger["claims"] if is_needed(claim)]
+    verified = [claim for claim in ledger["claims"] if claim["verdict"].startswith("verified")]
+    rest = [claim for claim in ledger["claims"] if claim not in needed and claim not in verified]
+    lines += ["", *_rows(sorted(rest, key=lambda claim: VERDICTS.index(claim["verdict"])))]
+    lines += ["", f"<details><summary>The {len(needed)} that fail without a theorem's hypothesis</summary>", ""]
+    lines += [*_rows(needed), "", "</details>"]
+    lines += ["", f"<details><summary>The {len(verified)} that are verified</summary>", ""]
+    lines += [*_rows(verified), "", "</details>"]
     return "\n".join(lines)
 
 
@@ -104,6 +125,7 @@ def _rows(claims: list[dict[str, Any]]) -> list[str]:
     lines = ["| claim | verdict | id |", "|---|---|---|"]
     for claim in claims:
         verdict = "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
+        verdict = f"needed for `{claim['sharpens']}`" if is_needed(claim) else verdict
         verdict = "**evidence broken**" if claim["broken"] else verdict
         lines.append(f"| {in_markdown(claim['statement'])} | {verdict} | `{claim['id']}` |")
     return lines
@@ -122,6 +144,34 @@ def with_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
+def committed_claims(root: Path = ROOT) -> list[dict[str, Any]]:
+    """The claims of the last committed ledger; none without one, or outside a clone."""
+    try:
+        asked = ["git", "show", f"HEAD:{LEDGER}"]
+        shown = subprocess.run(asked, cwd=root, check=True, capture_output=True)  # noqa: S603 - a fixed command
+        return json.loads(shown.stdout)["claims"]
+    except (OSError, subprocess.CalledProcessError, ValueError, KeyError):
+        return []
+
+
+def changes(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+    """One line per claim whose verdict is another one, that is new, or that is gone: old, new, and the reason.
+
+    Args:
+        before: Claims of the last committed ledger.
+        now: Claims of this one.
+    """
+    old, new = ({claim["id"]: claim for claim in claims} for claims in (before, now))
+    lines = []
+    for name in old | new:
+        was, is_ = (claims[name]["verdict"] if name in claims else "not there" for claims in (old, new))
+        if was != is_:
+            found = new.get(name, {})
+            reason = found.get("changed") or found.get("reason") or "its evidence passes"
+            lines.append(f"{name}: {was} -> {is_}: {' '.join(reason.split()) if found else 'dropped'}")
+    return lines
+
+
 def main(options: ReportOptions) -> int:
     """Compute, write, and print the counts.
 
@@ -136,15 +186,21 @@ def main(options: ReportOptions) -> int:
         readme = with_table(README.read_text(encoding="utf-8"), markdown(written))
     except LedgerError as error:
         raise InputError(str(error)) from None
+    changed = changes(committed_claims(), written["claims"])
     content = json.dumps(written, indent=1, ensure_ascii=False) + "\n"
     write_atomically(OUT / LEDGER, content)
     write_atomically(PAGE, page(json.loads(content), MARKS))
     write_atomically(README, readme)
     print(f"{len(rows)} claims: {', '.join(f'{count} {verdict}' for verdict, count in written['counts'].items())}")
+    for line in counted(written["claims"]):
+        print(f"  {line}")
     for row in rows.values():
         if row.broken or row.verdict in ("refuted", "open"):
             print(f"{'BROKEN' if row.broken else row.verdict.upper():8} {row.claim.id}: {row.claim.statement}")
             print(f"         {row.reason}")
+    print(f"{len(changed)} verdicts changed since the last committed ledger{':' if changed else ''}")
+    for line in changed:
+        print(f"  {line}")
     print(f"written: {OUT / LEDGER}, {PAGE}, {README}")
     return int(any(row.broken for row in rows.values()))
 

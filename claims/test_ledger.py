@@ -124,3 +124,39 @@ def test_a_circle_of_several_premises_is_refused(repository):
     repository.edit(CLAIMS, 'id = "SUM"\n', 'id = "SUM"\nuses = ["SUM-LARGE"]\n')
     with pytest.raises(LedgerError, match="rests on itself"):
         read(repository)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('id = "SUM-ODD"\n', 'id = "SUM-ODD"\nwhose = "nobody"\n', "has whose = 'nobody'"),
+        ('id = "SUM-ODD"\n', 'id = "SUM-ODD"\nsharpens = "PRODUCT"\n', "sharpens 'PRODUCT': name a theorem"),
+        ('id = "SUM-ODD"\n', 'id = "SUM-ODD"\nsharpens = "SUM-ODD"\n', "sharpens 'SUM-ODD': name a theorem"),
+        ('id = "SUM-LARGE"\n', 'id = "SUM-LARGE"\nsharpens = "SUM"\n', "sharpens 'SUM': name a theorem"),
+        ('id = "SUM"\n', 'id = "SUM"\nchanged = "first\\nsecond"\n', "say it in one"),
+        ('id = "SUM"\n', 'id = "SUM"\nimplemented_by = ["sums.py::add"]\n', "sums.py::add, which does not exist"),
+        (
+            'id = "SUM"\n',
+            'id = "SUM"\nimplemented_by = ["properties_of_sums.py::multiply"]\n',
+            "properties_of_sums.py::multiply, which does not exist",
+        ),
+    ],
+)
+def test_what_a_claim_says_of_itself_is_checked(repository, old, new, message):
+    repository.edit(CLAIMS, old, new)
+    with pytest.raises(LedgerError, match=re.escape(message)):
+        read(repository)
+
+
+def test_whose_sentence_a_claim_is_follows_from_its_grade_but_for_summaries(repository):
+    repository.edit(CLAIMS, 'id = "SUM-ODD"\n', 'id = "SUM-ODD"\nsharpens = "SUM"\nwhose = "circulated"\n')
+    repository.edit(CLAIMS, 'id = "SUM"\n', 'id = "SUM"\nimplemented_by = ["properties_of_sums.py::add"]\n')
+    claims = read(repository).claims
+    assert [claim.sentence_of for claim in claims.values()] == ["printed", "this project", "circulated"]
+
+
+def test_every_theorem_and_law_of_the_package_names_what_implements_it():
+    claims = read_ledger().claims
+    laws = [claim for claim in claims.values() if claim.id.startswith(("SGD-LAW", "HUBER", "LION", "TWIN-BLOCK"))]
+    assert all(claim.implemented_by for claim in laws)
+    assert sum(bool(claim.implemented_by) for claim in claims.values()) >= 60

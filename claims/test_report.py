@@ -93,17 +93,17 @@ def test_broken_evidence_is_red_in_the_page_and_in_the_table():
     assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
 
 
-def row(name, verdict, *, broken="", evidence=(), **fields):
+def judged(name, verdict, *, broken="", evidence=(), **fields):
     claim = Claim(name, f"{name} holds.", "here", "derived", "exact", "that not", cites=(), **fields)
     return Row(claim, verdict, "", broken, tuple(evidence))
 
 
 JUDGED = [
-    row("GREEN", "verified"),
-    row("LOST", "open", broken="a record is missing"),
-    row("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
-    row("SHADED", "verified under assumptions"),
-    row("FALSE-TOO", "refuted"),
+    judged("GREEN", "verified"),
+    judged("LOST", "open", broken="a record is missing"),
+    judged("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
+    judged("SHADED", "verified under assumptions"),
+    judged("FALSE-TOO", "refuted"),
 ]
 
 
@@ -126,6 +126,69 @@ def test_the_page_says_on_which_side_evidence_stands():
             claim = {"supports": [], "refutes": []} | {side: [test]}
             written = page_module._evidence(asdict(Evidence(test, outcome)), claim, set())
             assert f"<td>{says}</td><td>{outcome}</td>" in written
+
+
+def row(name, verdict, *, whose="printed", sharpens="", **more):
+    """A claim of a ledger as it is written."""
+    return {"id": name, "verdict": verdict, "whose": whose, "sharpens": sharpens, "broken": "", **more}
+
+
+CLAIMS_OF_ALL = [
+    row("A", "verified"),
+    row("B", "refuted"),
+    row("C", "refuted", whose="this project", sharpens="A"),
+    row("D", "open", whose="this project"),
+    row("E", "refuted", whose="circulated"),
+    row("F", "open", whose="this project", sharpens="A"),
+]
+
+
+def test_counts_are_by_whose_sentence_and_a_needed_hypothesis_refutes_nobody():
+    assert report.counted(CLAIMS_OF_ALL) == [
+        "printed: 2 claims, 1 refuted, 0 open, 0 verified under assumptions, 1 verified",
+        "this project: 3 claims, 0 refuted, 2 open, 0 verified under assumptions, 0 verified, "
+        "1 without a hypothesis that a theorem needs",
+        "circulated: 1 claims, 1 refuted, 0 open, 0 verified under assumptions, 0 verified",
+    ]
+    assert not report.is_needed(CLAIMS_OF_ALL[2] | {"broken": "a test failed"})
+    assert sum(counts.total() for counts in report.by_whose(WRITTEN["claims"]).values()) == len(WRITTEN["claims"])
+
+
+def test_every_changed_verdict_has_its_line_and_its_reason():
+    now = [
+        row("A", "open", reason="a test did\nnot run", changed=""),
+        row("B", "verified", reason="", changed="restated"),
+        row("C", "refuted", whose="this project", sharpens="A"),
+        row("D", "open", whose="this project", reason="another reason", changed=""),
+        row("E", "verified", reason="", changed=""),
+        row("G", "open", reason="nothing ran", changed=""),
+    ]
+    assert report.changes(CLAIMS_OF_ALL, now) == [
+        "A: verified -> open: a test did not run",
+        "B: refuted -> verified: restated",
+        "E: refuted -> verified: its evidence passes",
+        "F: open -> not there: dropped",
+        "G: not there -> open: nothing ran",
+    ]
+    assert report.changes(now, now) == []
+
+
+def test_the_last_committed_ledger_is_the_one_of_the_clone(tmp_path):
+    assert {claim["id"] for claim in report.committed_claims()} >= {"SGD-LAW", "HOM-OUTPUT"}
+    assert report.committed_claims(tmp_path) == []
+
+
+def test_what_a_theorem_needs_hangs_under_it(fresh):
+    needed = [claim for claim in WRITTEN["claims"] if report.is_needed(claim)]
+    assert needed
+    refuted = report.markdown(WRITTEN).partition("<details>")[0]
+    for claim in needed:
+        assert f"`{claim['id']}`" not in refuted
+        assert f"| needed for `{claim['sharpens']}` | `{claim['id']}` |" in report.markdown(WRITTEN)
+        places = [fresh.index(f'" id="{name}" data-verdict') for name in (claim["sharpens"], claim["id"])]
+        between = fresh[slice(*places)]
+        others = re.findall(r'<details class="claim [a-z]+" id="([^"]+)"', between)
+        assert all(other["sharpens"] == claim["sharpens"] for other in WRITTEN["claims"] if other["id"] in others)
 
 
 HOSTILE = (
@@ -224,7 +287,10 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     monkeypatch.setattr(report, "page", lambda *_: "")
     assert report.main(report.ReportOptions(outcomes=outputs / "outcomes.json")) == 0
     counts = ", ".join(f"{WRITTEN['counts'][verdict]} {verdict}" for verdict in VERDICTS)
-    assert capsys.readouterr().out.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
+    assert all(line in printed for line in report.counted(WRITTEN["claims"]))
+    assert "verdicts changed since the last committed ledger" in printed
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
 
 

@@ -106,6 +106,11 @@ def _reason(items: list[Evidence]) -> str:
 
 def margin(items: tuple[Evidence, ...]) -> str:
     """The narrowest margin of some evidence in words: shares of bounds that tests met, numbers of records."""
-    shares = [(share, label) for item in items for label, share in item.margins.items()]
-    said = [f"{label}: at most {share:.2g}" for share, label in sorted(shares, reverse=True)[:1]]
+    said = [narrow] if (narrow := narrowest(items)) else []
     return "; ".join(said + [item.detail for item in items if item.name.startswith(RECORD) and item.detail])
+
+
+def narrowest(items: tuple[Evidence, ...]) -> str:
+    """The largest share of its bound that a test met, in words; empty where none reports one."""
+    shares = [(share, label) for item in items for label, share in item.margins.items()]
+    return next((f"{label}: at most {share:.2g}" for share, label in sorted(shares, reverse=True)), "")

@@ -68,6 +68,17 @@ def test_the_closed_form_is_right_to_a_step(depth, share, room):
     target(abs(counted - forecast), label="steps")
 
 
+@pytest.mark.claim("SGD-CRASH-STEP")
+@given(depth=several, rate=st.floats(1e-4, 1e-2), room=st.floats(400.0, 700.0))
+def test_the_count_of_small_steps_tends_to_the_formula(depth, rate, room):
+    """Counted step by step, the overflow comes after L/((2L-2)x) by a logarithm of the step size."""
+    power = 2 * depth - 2
+    late = steps_of_ray(depth, rate, room) - SGDLaw(depth).steps_to_blow_up(rate)
+    assert SGDLaw(depth).steps_to_blow_up(rate) == pytest.approx(depth / (power * rate), rel=1e-12)
+    # The logarithm of SGD-DISCRETE, and the last steps, of which each takes Q's logarithm to 2L-1 times its size.
+    assert 0 <= late <= (power + 1) / (2 * power) * math.log(1 / rate) + math.log(room) + 3
+
+
 @given(depth=several, exponent=st.floats(-12.0, -3.01), growth=st.floats(1e-3, 0.5))
 def test_below_the_small_step_time_passes_one_step_a_step(depth, exponent, growth):
     """From x to x' the count falls by the exact number of steps, to second order in x."""

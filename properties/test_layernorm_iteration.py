@@ -1,4 +1,4 @@
-"""A LayerNorm critic's own iteration of its values: it moves away from its fixed point, so that it is not non-expansive.
+"""A LayerNorm critic's own iteration of its values moves away from its fixed point: it is not non-expansive.
 
 Without rewards Q = 0 is the fixed point of the iteration, and a non-expansive one never takes Q farther from it than it
 began, in the largest norm over the rows and their successors. The control shows what is asked of it: with X* = X, where

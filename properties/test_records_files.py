@@ -154,6 +154,7 @@ def test_every_changed_byte_of_a_sealed_file_is_refused(files, outcome, data):
             read_outcome(folder)
 
 
+@pytest.mark.claim("RECORDS-SEALED")
 @given(files=records, outcome=outcomes, data=st.data())
 def test_every_changed_byte_of_an_outcome_is_refused(files, outcome, data):
     """Also white space between values, and another spelling of a number (1e5, 1E5) or of a hash."""

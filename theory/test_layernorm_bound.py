@@ -246,7 +246,7 @@ def test_without_epsilon_the_kernel_diverges_at_a_finite_point_and_the_bound_ref
         bound(network, x0, v)
 
 
-@pytest.mark.claim("LN-TRAINING", "LN-NON-EXPANSIVE")
+@pytest.mark.claim("LN-TRAINING")
 def test_boundedness_for_fixed_parameters_is_not_boundedness_during_training():
     """Doubling the head quadruples the hidden layers' shares, and bound and kernel with them."""
     network, (x0, v, points) = drawn(BOUNDED[4], 2), ray(2)

@@ -53,8 +53,34 @@ def test_every_sentence_that_is_judged_is_declared(folder):
 @pytest.mark.parametrize("folder", sorted(RECORDED.glob(f"**/{RESULTS}")), ids=lambda path: path.parent.name)
 def test_records_that_are_older_than_declarations_never_read_declared(folder):
     results, _ = read_results(folder.parent)
-    assert results["declaration"]["written"] == "after the runs"
-    assert "Declared" not in provenance(folder.parent)
+    before = results["study"] in DECLARED
+    assert results["declaration"]["written"] == ("before the runs" if before else "after the runs")
+    assert ("Declared" in provenance(folder.parent)) == before
+
+
+DECLARED = ("growth-confirmation",)
+"""Studies that were declared before their runs."""
+
+
+def test_what_was_chosen_on_runs_is_named_and_never_before_them():
+    surge = read_declaration("surge")
+    assert surge.looked_at("SEEM ranks what diverges within 100 steps better than every simpler signal") == (
+        "surge",
+        "surge-windows",
+    )
+    assert surge.looked_at("something else") == ()
+    named = {
+        name
+        for study in declared_studies()
+        for v in read_declaration(study).verdicts
+        for name in v.get("looked_at", ())
+    }
+    assert named <= {path.name for path in RECORDED.iterdir()}
+    text = (STUDIES / "growth" / "growth_confirmation.toml").read_text(encoding="utf-8")
+    wrong = text.replace('falsifier = "one that did"\n', 'falsifier = "one that did"\nlooked_at = ["surge"]\n')
+    assert wrong != text
+    with pytest.raises(InputError, match="drop looked_at"):
+        parse_declaration(wrong, "growth_confirmation.toml", "growth-confirmation")
 
 
 WRONG = {
@@ -66,7 +92,7 @@ WRONG = {
     "unregistered": ("[10, 11,", "[10, 999,", "does not have: register it first"),
     "used": ('"after the runs"', '"before the runs"', "not of the study targets"),
     "no falsifier": (
-        'falsifier = "a significant negative correlation"\n',
+        'falsifier = "an interval below zero"\n',
         "",
         "without sentence, statistic and falsifier",
     ),
@@ -98,6 +124,8 @@ def test_the_hash_covers_thresholds_arms_and_sentences_and_no_comment():
     assert sha256(TEXT) == before
     assert sha256(TEXT + "# a remark\n") == before
     assert sha256(TEXT.replace("Kendall's", "Spearman's")) != before
+    looked_at = 'falsifier = "an interval below zero"\nlooked_at = ["targets"]\n'
+    assert sha256(TEXT.replace('falsifier = "an interval below zero"\n', looked_at)) != before
     assert sha256(TEXT + "\n[thresholds]\nmore = 1\n") != before
     arm = study.arms[0]
     other = dataclasses.replace(arm, agent=dataclasses.replace(arm.agent, discount=0.9))

@@ -80,6 +80,12 @@ def test_a_run_without_a_forecast_is_outside_and_a_censored_one_is_counted():
     assert "inf" not in found.evidence.replace("infinite (no forecast of a crash)", "")
 
 
+def test_an_error_that_is_no_number_is_an_infinite_one():
+    found = judged([*(plain(seed) for seed in range(9)), plain(9, error=math.nan)])[AT_80]
+    assert "worst infinite (no forecast of a crash)" in found.evidence
+    assert "9 of 10" in found.evidence
+
+
 def test_without_a_crash_forecasts_are_open():
     found = words([plain(seed, crash=None, promised=0) for seed in range(12)])
     assert [found[name] for name in (AT_80, AT_95, NO_ALARM, PROMISE, MECHANISM)] == [

@@ -23,8 +23,20 @@ from seem.statistics import Interval
 
 @pytest.mark.parametrize(
     ("count", "of", "verdict"),
-    [(0, 0, "open"), (1, 1, "open"), (4, 4, "verified"), (0, 4, "refuted"), (3, 4, "open"), (9, 10, "verified")]
-    + [(8, 10, "open"), (1, 10, "refuted"), (2, 10, "open"), (5, 10, "open"), (60, 100, "verified"), (59, 100, "open")],
+    [
+        (0, 0, "open"),
+        (1, 1, "open"),
+        (4, 4, "verified"),
+        (0, 4, "refuted"),
+        (3, 4, "open"),
+        (9, 10, "verified"),
+        (8, 10, "open"),
+        (1, 10, "refuted"),
+        (2, 10, "open"),
+        (5, 10, "open"),
+        (60, 100, "verified"),
+        (59, 100, "open"),
+    ],
 )
 def test_a_majority_is_an_interval_on_one_side_of_a_half(count, of, verdict):
     assert majority(count, of) == verdict

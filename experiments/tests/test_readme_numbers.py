@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from studies.shared.record import RECORDED, read_results
-from studies.shared.recorded import recorded_verdicts
+from studies.shared.recorded import TOGETHER, recorded_verdicts
 from studies.shared.runs import last_read
 
 README = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
@@ -14,7 +14,7 @@ README = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="
 TEN, ERROR = "hopper-embedded-ten-seeds", r"\|error\| ([\d.]+)%"
 WINDOWS, ABOVE_ZERO = "hopper-windows-ten-seeds", "if and only if .* above zero"
 NUMBERS = [
-    (r"At 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
+    (r"at 80 % of the run the median error is ([\d.]+) %", "hopper-embedded", "forecast at 80%", ERROR),
     (r"at 95 % it is ([\d.]+) %", "hopper-embedded", "forecast at 95%", ERROR),
     (r"median errors are ([\d.]+) %", TEN, "forecast at 80%", ERROR),
     (r"median errors are \S+ % and ([\d.]+) %", TEN, "forecast at 95%", ERROR),
@@ -50,9 +50,23 @@ def test_a_number_is_that_of_the_record(said, folder, sentence, measured):
 
 
 def test_the_share_of_right_alarms():
-    percent = re.search(r"within 100 steps follows (\d+) % of such readings", README)[1]
-    precision = re.search(r"precision (0\.\d+)", evidence("surge", "is an alarm"))[1]
-    assert int(percent) == round(100 * float(precision))
+    percent, always = re.search(
+        r"within 100 steps follows (\d+) % of such readings and (\d+) % of all", README
+    ).groups()
+    found = re.search(r"precision (0\.\d+) against (0\.\d+) of", evidence("surge", "always on"))
+    assert (int(percent), int(always)) == tuple(round(100 * float(number)) for number in found.groups())
+
+
+def test_the_difference_of_signals_on_the_same_runs():
+    said = re.search(r"by (\.\d+) on the same runs", README)[1]
+    found = re.search(r"paired by run SEEM less .*? \+(0\.\d+)", evidence("surge-windows", "every simpler signal"))
+    assert f"0{said}" == found[1]
+
+
+def test_false_alarms():
+    found = re.search(r"(\d+) of the (\d+) that do not crash had been forecast to", README)
+    alarms = evidence("d4rl-v0-windows", f"{TOGETHER}no run that outlives")
+    assert found.groups() == re.match(r"(\d+) of (\d+) ", alarms).groups()
 
 
 def test_seem_where_norms_are_held():

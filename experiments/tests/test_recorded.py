@@ -1,13 +1,25 @@
 """Every published number follows from the recorded runs, whose files are unchanged."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from studies.growth.forecast_errors import ForecastErrorOptions, collect
 from studies.shared import findings
-from studies.shared.record import RECORDED, RESULTS, read_results
-from studies.shared.recorded import damage, recorded_folders, recorded_verdicts
+from studies.shared.declaration import read_declaration
+from studies.shared.record import RECORDED, RESULTS, RUNS, read_results
+from studies.shared.recorded import (
+    ADDED,
+    TOGETHER,
+    damage,
+    judge_again,
+    judge_anew,
+    merge,
+    pooled,
+    recorded_folders,
+    recorded_verdicts,
+)
 from studies.shared.recording import RecordingOptions, record
 from studies.shared.registry import find_study
 from studies.shared.training import TrainingOptions
@@ -102,3 +114,129 @@ def test_an_unfinished_study_is_refused_and_nothing_is_copied(recorded, tmp_path
     with pytest.raises(InputError, match="holds no results"):
         record(RecordingOptions(folders=(tmp_path / "empty",), recorded=recorded))
     assert not (recorded / "empty").exists()
+
+
+def part(**words):
+    return [{"sentence": name, "verdict": word, "evidence": f"why {word}"} for name, word in words.items()]
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (["verified"] * 3, "verified"),
+        (["verified"], "verified"),
+        (["verified"] * 7 + ["open"] * 5, "open"),
+        (["open"] * 3, "open"),
+        (["open", "refuted", "verified"], "refuted"),
+        (["verified"] * 11 + ["refuted"], "refuted"),
+    ],
+)
+def test_data_sets_verify_together_only_where_each_does(words, verdict):
+    parts = {str(number): part(law=word) for number, word in enumerate(words)}
+    (found,) = merge(parts)
+    assert (found["sentence"], found["verdict"]) == ("law", verdict)
+    assert f"of {len(words)} data sets" in found["evidence"]
+    assert found["evidence"].count("why refuted") == words.count("refuted")
+
+
+def test_a_data_set_without_the_sentence_verifies_nothing():
+    assert [found["verdict"] for found in merge({"one": part(law="verified"), "two": part(other="verified")})] == [
+        "open",
+        "open",
+    ]
+    assert merge({}) == []
+
+
+def test_runs_of_all_data_sets_are_also_judged_together():
+    found = {judged["sentence"]: judged for judged in recorded_verdicts(WINDOWS)}
+    together = {judged["sentence"]: judged for judged in pooled(WINDOWS)}
+    assert set(together) <= set(found)
+    rows = [run for path in WINDOW_STUDIES for run in read_results(path)[1]]
+    crashed = sum(run["crash_step"] is not None for run in rows)
+    evidence = found[f"{TOGETHER}crash step forecast at 80% of the run"]["evidence"]
+    assert f"of {crashed} [" in evidence
+    assert f"{len(rows) - crashed} of {len(rows)} runs censored" in evidence
+
+
+def test_false_alarms_of_censored_runs_are_counted_from_their_forecasts():
+    found = {judged["sentence"]: judged for judged in pooled(WINDOWS)}
+    alarms = found[f"{TOGETHER}no run that outlives its budget was forecast to crash within it"]
+    censored = alarmed = 0
+    for path in WINDOW_STUDIES:
+        for run in read_results(path)[1]:
+            if run["crash_step"] is None:
+                folder = path / "runs" / run["folder"]
+                budget = json.loads((folder / "config.json").read_text())["run"]["budget"]
+                lines = [json.loads(line) for line in (folder / "forecasts.jsonl").read_text().splitlines()]
+                censored += 1
+                alarmed += any(float(line["crash_step"]) <= budget for line in lines)
+    assert alarmed > 0
+    assert alarms["verdict"] == "refuted"
+    assert alarms["evidence"].startswith(f"{alarmed} of {censored} [")
+
+
+def test_a_sentence_is_not_verified_by_the_runs_it_was_chosen_on():
+    changed = 0
+    for name in recorded_folders():
+        parts = sorted(RECORDED.glob(f"{name}/**/{RESULTS}"))
+        declaration = read_declaration(read_results(parts[0].parent)[0]["study"])
+        raw = {v["sentence"]: v["verdict"] for v in judge_again(parts[0].parent)} if len(parts) == 1 else {}
+        for judged in recorded_verdicts(RECORDED / name):
+            looked_at = declaration.looked_at(judged["sentence"].removeprefix(TOGETHER))
+            if name in looked_at:
+                assert judged["verdict"] != "verified"
+                assert ADDED in judged["evidence"]
+                changed += raw.get(judged["sentence"]) == "verified"
+            else:
+                assert ADDED not in judged["evidence"]
+                assert judged["verdict"] == raw.get(judged["sentence"], judged["verdict"])
+    assert changed, "there is something to keep from being verified"
+
+
+def test_zero_was_chosen_on_the_embedded_runs_and_is_verified_by_the_later_ones():
+    sentence = "critics begin to diverge at the discount at which normalised SEEM rises above zero"
+    words = {
+        name: next(v for v in recorded_verdicts(RECORDED / name) if v["sentence"].endswith(sentence))
+        for name in ("discount", "discount-windows")
+    }
+    assert words["discount"]["verdict"] == "open"
+    assert words["discount-windows"]["verdict"] == "verified"
+    assert "added after a look at discount, not at these" in words["discount-windows"]["evidence"]
+
+
+def test_judging_anew_changes_verdicts_and_no_run(recorded):
+    path, runs = recorded / "baird" / RESULTS, (recorded / "baird" / RUNS).read_bytes()
+    before = path.read_text()
+    results = json.loads(before)
+    results["verdicts"][0]["verdict"] = "refuted"
+    results["verdicts"][1]["sentence"] = "something else"
+    path.write_text(json.dumps(results))
+    changed = judge_anew(recorded / "baird")
+    assert len(changed) == 3
+    assert f"{results['verdicts'][0]['sentence']}: refuted -> verified" in changed
+    assert "something else: verified -> gone" in changed
+    assert sum(line.endswith("not there -> verified") for line in changed) == 1
+    assert json.loads(path.read_text()) == json.loads(before)
+    assert (recorded / "baird" / RUNS).read_bytes() == runs
+    assert judge_anew(recorded / "baird") == []
+
+
+def test_judging_anew_seals_what_it_wrote(recorded, capsys):
+    path = recorded / "baird" / RESULTS
+    path.write_text(path.read_text().replace('"verdict":"verified"', '"verdict":"open"', 1))
+    record(RecordingOptions(recorded=recorded, judge_anew=True))
+    assert "baird: " in capsys.readouterr().out
+    assert damage(recorded / "baird") == ""
+    assert recorded_verdicts(recorded / "baird")
+
+
+def test_a_declaration_made_before_its_runs_is_not_replaced(recorded):
+    path = recorded / "baird" / RESULTS
+    results = json.loads(path.read_text())
+    results["declaration"] |= {"written": "before the runs", "sha256": "0" * 64}
+    path.write_text(json.dumps(results))
+    with pytest.raises(InputError, match="declare and run it anew"):
+        judge_anew(recorded / "baird")
+    results["declaration"]["sha256"] = json.loads((RECORDED / "baird" / RESULTS).read_text())["declaration"]["sha256"]
+    path.write_text(json.dumps(results))
+    assert judge_anew(recorded / "baird") == []

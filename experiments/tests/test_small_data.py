@@ -1,5 +1,6 @@
 """The study on few transitions: what is compared with what, how it is judged, and how it ends."""
 
+import math
 import re
 import sys
 
@@ -193,6 +194,22 @@ def test_layer_norm_is_judged_by_what_diverges_and_by_the_score():
     assert verdicts(gain={1.0: 20.0, 0.1: 5.0, 0.01: 1.0})[3:6] == ["refuted"] * 3
     assert verdicts(gain={1.0: -9.0, 0.1: -5.0, 0.01: -1.0})[3:6] == ["refuted"] * 3
     assert verdicts(gain={1.0: 3.0, 0.1: 3.0, 0.01: 3.0})[3:6] == ["open"] * 3
+
+
+def few(runs, seeds):
+    return [judged.verdict for judged in small_data_verdicts.judge([run for run in runs if run["seed"] < seeds])]
+
+
+def test_few_seeds_decide_no_score_and_prevent_nothing():
+    gain = {1.0: 20.0, 0.1: 5.0, 0.01: 1.0}
+    runs = made_up(diverging=[(False, PUBLISHED), (False, 0.0)], gain=gain)
+    assert few(runs, 4)[:6] == ["open"] * 6
+    assert few(runs, 5)[:6] == ["verified"] * 3 + ["refuted"] * 3
+    assert few(made_up(), 4)[7] == "open"
+    assert few(made_up(diverging=[(False, PUBLISHED), (True, PUBLISHED)]), 1)[:3] == ["refuted"] * 3
+    blind = [run | {"score": math.nan} if run["seed"] == 0 else run for run in runs]
+    assert few(blind, 5)[3:6] == ["open"] * 3
+    assert small_data_verdicts.judge([]) == []
 
 
 def test_the_constraint_is_judged_by_divergence_score_and_bias():

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from studies.shared.record import read_results
 from studies.shared.registry import MODULES, find_study
-from studies.shared.runs import COLUMNS, LINE_COLUMNS, check_distinct, return_bound
+from studies.shared.runs import COLUMNS, LINE_COLUMNS, check_distinct, largest, return_bound
 from studies.shared.study import parse, run_study
 from studies.shared.training import TrainingOptions
 from studies.training import discount, targets
 from studies.training.critical_point import early_and_late, over_horizon, shuffled, stands_from
 from studies.training.surge_events import HORIZON, alarm, auc_differences, auc_table, labelled, ranking, rise
+from studies.training.surge_verdicts import _better
 
 from seem.errors import InputError
 from seem.statistics import roc_auc
@@ -95,6 +96,8 @@ def test_surge_first_is_verified_and_late_is_refuted():
     assert verdicts("surge", [*first_rises(LATE), *CALM])[:2] == ["refuted", "verified"]
     assert verdicts("surge", [*first_rises(-0.1), *CALM])[:2] == ["refuted", "refuted"]
     assert verdicts("surge", CALM) == verdicts("surge", []) == ["open"] * 6
+    # EARLY passes a tenth at the reading at which |Q| does: at one reading neither is late.
+    assert verdicts("surge", [*first_rises(EARLY), *CALM])[0] == "verified"
     one_late = [*first_rises(EARLY + 0.2), run("L=2", seed=9, seem=LATE, divergence=300)]
     assert verdicts("surge", [*one_late, *CALM])[0] == "refuted"
 
@@ -176,6 +179,34 @@ def test_signals_are_compared_on_the_same_runs(better, sign):
     assert found.estimate == pytest.approx(table["SEEM"].estimate - table["|Q|"].estimate)
     width = (table["SEEM"].high - table["SEEM"].low) + (table["|Q|"].high - table["|Q|"].low)
     assert found.high - found.low < width / 2
+
+
+def test_a_lead_that_a_few_other_runs_could_turn_is_open():
+    runs = noisy_signals("SEEM")[:8]
+    for number, one in enumerate(runs):
+        if number % 2:
+            one["series"]["leading"], one["series"]["mean_abs_q"] = (
+                one["series"][n] for n in ("mean_abs_q", "leading")
+            )
+    found = auc_differences(runs, "SEEM", ["|Q|"], 0.95)["|Q|"]
+    assert found.low < 0 < found.high
+    better = _better("a sentence", runs if found.estimate > 0 else swapped(runs), ["|Q|"])
+    assert better.verdict == "open"
+    assert "|Q| +" in better.evidence, "the estimate is above zero"
+
+
+def swapped(runs):
+    """The same runs, the two signals exchanged."""
+    return [
+        one
+        | {"series": one["series"] | {"leading": one["series"]["mean_abs_q"], "mean_abs_q": one["series"]["leading"]}}
+        for one in runs
+    ]
+
+
+def test_a_kept_series_is_that_of_the_larger_twin():
+    twins = [[dict.fromkeys(COLUMNS, 1.0), dict.fromkeys(COLUMNS, 2.0)], [dict.fromkeys(COLUMNS, -1.0)] * 2]
+    assert largest(twins) == {key: [2.0, -1.0] for key in COLUMNS}
 
 
 def test_areas_of_whole_runs_are_those_of_their_pooled_readings():
@@ -344,7 +375,9 @@ def test_batchnorm_oscillates_where_q_falls_more_often():
 def test_older_targets_that_diverge_earlier_refute_the_delay():
     def runs(step, seeds=5):
         return [
-            run(name, seed=seed, seem=0.5, divergence=step(lag)) for name, lag in targets.LAGS.items() for seed in range(seeds)
+            run(name, seed=seed, seem=0.5, divergence=step(lag))
+            for name, lag in targets.LAGS.items()
+            for seed in range(seeds)
         ]
 
     assert verdicts("targets", runs(lambda lag: 100 + lag)) == ["verified", "open"]
@@ -357,7 +390,7 @@ def test_older_targets_that_diverge_earlier_refute_the_delay():
     said = evidence("targets", runs(lambda lag: 200 if lag < 10 else None), 0)
     assert "are censored, and tie" in said
     assert "among the" in said
-    one_odd = runs(lambda lag: 100 + lag) + [run("copied every 1", seed=9, seem=0.5, divergence=390)]
+    one_odd = [*runs(lambda lag: 100 + lag), run("copied every 1", seed=9, seem=0.5, divergence=390)]
     assert verdicts("targets", one_odd)[0] == "verified"
     assert (
         verdicts("targets", [run("average 0.5", seed=s, seem=-0.1, divergence=300) for s in range(5)])[1] == "refuted"
@@ -437,9 +470,9 @@ def test_sac_is_judged_offline_and_online_apart():
 
 def test_without_rewards_only_an_overflow_is_beyond_what_can_be_earned():
     assert return_bound(2.0, 0.5) == 4.0
-    for largest, gamma in ((0.0, 0.9), (1.0, 1.0)):
-        assert math.isfinite(return_bound(largest, gamma))
-        assert return_bound(largest, gamma) > 1e300
+    for most, gamma in ((0.0, 0.9), (1.0, 1.0)):
+        assert math.isfinite(return_bound(most, gamma))
+        assert return_bound(most, gamma) > 1e300
 
 
 def test_a_run_that_is_there_twice_is_refused():

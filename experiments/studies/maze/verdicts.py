@@ -208,7 +208,8 @@ def _layer(layer: list[KeptRun], crashed: list[KeptRun]) -> Verdict:
     _, _, largest = median_and_range([row["end"]["q"] for row in rows])
     evidence = (
         f"of {len(rows)} runs that crash without it {outlived} reach iteration {rows[0]['budget']} with it: "
-        f"{share(len(rows) - outlived, len(rows))} crash; ηλ there at median {middle:.1e}, at most {worst:.1e}; mean |Q| at most {largest:.3g}"
+        f"{share(len(rows) - outlived, len(rows))} crash; "
+        f"ηλ there at median {middle:.1e}, at most {worst:.1e}; mean |Q| at most {largest:.3g}"
     )
     if outlived < len(rows):
         return Verdict(name, "refuted", evidence)

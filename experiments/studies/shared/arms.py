@@ -67,7 +67,8 @@ def prevents(name: str, plain: Sequence[KeptRun], mended: Sequence[KeptRun], evi
         return Verdict(name, "refuted", evidence)
     p = more_often(paired(plain, mended, _diverges))
     least = wilson_interval(0, len(mended), confidence=1 - SIGNIFICANT).high
-    evidence += f", p = {p:.2g} (McNemar); none within {max(run['steps'] for run in mended):,} steps, but up to "
+    steps = max((run["steps"] for run in mended if "steps" in run), default=None)
+    evidence += f", p = {p:.2g} (McNemar); none within {'their' if steps is None else f'{steps:,}'} steps, but up to "
     evidence += f"{least:.0%} could (95 %); {trend(mended)}"
     if not diverged(plain):
         return Verdict(name, "open", f"{evidence}; nothing diverges that could be prevented: train for more --steps")
@@ -83,10 +84,11 @@ def trend(runs: Sequence[KeptRun]) -> str:
 
 
 def _late_change(run: KeptRun) -> float | None:
-    steps = np.array(run.get("read_at", ()))
-    before = np.flatnonzero(steps <= (1 - LATE) * run["steps"])
-    values = column(run, "mean_abs_q") if len(steps) else np.array(())
-    if not len(before) or before[-1] == len(steps) - 1 or not values[before[-1]] > 0:
+    if not run.get("read_at"):
+        return None
+    values = column(run, "mean_abs_q")
+    before = np.flatnonzero(np.array(run["read_at"]) <= (1 - LATE) * run["steps"])
+    if not len(before) or before[-1] == len(values) - 1 or not values[before[-1]] > 0:
         return None
     change = float(values[-1] / values[before[-1]] - 1)
     return change if math.isfinite(change) else None

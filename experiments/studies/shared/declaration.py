@@ -149,7 +149,9 @@ def parse_declaration(text: str, name: str, study: str) -> Declaration:
     if not verdicts:
         raise InputError(f"{name} declares no sentence with its statistic and falsifier: declare what is judged")
     if declared.written == WRITTEN[0] and any("looked_at" in verdict for verdict in verdicts):
-        raise InputError(f"{name} was written before its runs, which nothing can have been looked at of: drop looked_at")
+        raise InputError(
+            f"{name} was written before its runs, which nothing can have been looked at of: drop looked_at"
+        )
     _check_seeds(declared, name)
     return declared
 

@@ -18,6 +18,10 @@ from seem.records import write_atomically
 FOLDER = RECORDED.parent
 TEXTS, PAGE = FOLDER / "findings.toml", FOLDER / "FINDINGS.md"
 
+COUNTED = """Counted are sentences of recorded studies, one for every record that judges it. The ledger counts claims:
+most of its claims rest on tests and have no sentence here, one claim can rest on several of these sentences, and its
+premises count too, so that the two counts are not one."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -76,6 +80,7 @@ def page(findings: list[Finding]) -> str:
     counts = {verdict: sum(v["verdict"] == verdict for f in findings for v in f.verdicts) for verdict in ORDER}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     lines = ["# Findings", "", f"Generated from the recorded runs by `python experiments/findings.py`: {summary}.", ""]
+    lines += [COUNTED, ""]
     lines += ["## Refuted", ""]
     lines += [
         f"- **{in_markdown(v['sentence'])}** ({f.title}): {in_markdown(v['evidence'])}."

@@ -18,7 +18,7 @@ from seem.statistics import Interval, bootstrap_interval, wilson_interval
 SIGNIFICANT: float = SHARED_THRESHOLDS["significant"]
 """Level of a study's tests."""
 LEAST_PAIRS = math.ceil(math.log(SIGNIFICANT, 1 / 2))
-"""Fewest pairs that decide: were there no difference, as many as these would all agree less often than by that level."""
+"""Fewest pairs that decide: were there no difference, as many would all agree less often than by that level."""
 
 
 def majority(count: int, of: int) -> Outcome:
@@ -92,9 +92,7 @@ def difference(pairs: Sequence[tuple[float, float]]) -> tuple[Outcome, Interval 
     differences = np.array([one - other for one, other in pairs], dtype=np.float64)
     if len(differences) < 2 or not np.isfinite(differences).all():
         return "open", None
-    found = bootstrap_interval(
-        differences, np.random.default_rng(0), statistic=np.median, confidence=1 - SIGNIFICANT
-    )
+    found = bootstrap_interval(differences, np.random.default_rng(0), statistic=np.median, confidence=1 - SIGNIFICANT)
     return side(found) if len(differences) >= LEAST_PAIRS else "open", found
 
 

@@ -47,7 +47,9 @@ def pooled(folder: Path) -> list[dict[str, Any]]:
     """The verdicts that follow from the runs of all data sets of a study together."""
     read = [read_results(path.parent) for path in records(folder)]
     study = find_study(read[0][0]["study"])
-    rows = [row for path, (_, runs) in zip(records(folder), read, strict=True) for row in _rows(path.parent, study, runs)]
+    rows = [
+        row for path, (_, runs) in zip(records(folder), read, strict=True) for row in _rows(path.parent, study, runs)
+    ]
     return [verdict | {"sentence": TOGETHER + verdict["sentence"]} for verdict in as_json(study.judge(rows))]
 
 
@@ -58,7 +60,9 @@ def _as_counted(folder: Path, judged: dict[str, Any]) -> dict[str, Any]:
     if not looked_at:
         return judged
     if folder.name not in looked_at:
-        return judged | {"evidence": f"{judged['evidence']}; added after a look at {', '.join(looked_at)}, not at these"}
+        return judged | {
+            "evidence": f"{judged['evidence']}; added after a look at {', '.join(looked_at)}, not at these"
+        }
     counts = judged["verdict"] != "verified"
     said = ADDED if counts else f"{ADDED}, so that only others could verify it"
     return judged | {"verdict": judged["verdict"] if counts else "open", "evidence": judged["evidence"] + said}

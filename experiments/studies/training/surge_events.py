@@ -224,7 +224,9 @@ def alarm(runs: Sequence[KeptRun], threshold: float) -> Alarm | None:
         known, will = labelled(run)
         raised = column(run, "normalised")[known] > threshold
         later = run["divergence_step"] is not None
-        told.append([len(will), will.sum(), raised.sum(), (raised & will).sum(), later * raised.sum(), later * len(will)])
+        told.append(
+            [len(will), will.sum(), raised.sum(), (raised & will).sum(), later * raised.sum(), later * len(will)]
+        )
     counts = np.array(told, dtype=np.float64)
     readings, positives, alarms, right, followed, before = counts.sum(axis=0)
     if not alarms or not positives:

@@ -1,4 +1,4 @@
-"""What the readings before a divergence say of SEEM as the first to rise, as an alarm, and as the best of the signals."""
+"""What the readings before a divergence say of SEEM: the first to rise, an alarm, and the best of the signals."""
 
 from collections.abc import Sequence
 
