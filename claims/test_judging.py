@@ -4,7 +4,7 @@ import pytest
 
 from claims.evidence import Evidence
 from claims.ledger import Assumption, Claim, Ledger
-from claims.verdicts import VERDICTS, compute, margin
+from claims.verdicts import VERDICTS, Row, compute, margin
 
 ONE, TWO, SEEN, HEARD = "theory/test_a.py::test_one", "theory/test_a.py::test_two", "record a: seen", "record b: heard"
 
@@ -92,6 +92,9 @@ def test_what_refutes_is_the_reason_with_its_numbers():
     evidence = {SEEN: Evidence(SEEN, "failed", "3 of 9"), ONE: Evidence(ONE, "passed")}
     found = compute(Ledger({"MAIN": claim(supports=(ONE, SEEN))}, {}, (), {}), evidence)["MAIN"]
     assert found.reason == "a: seen (3 of 9)"
+    evidence = {SEEN: Evidence(SEEN, "failed", "3 of 9"), HEARD: Evidence(HEARD, "failed")}
+    found = compute(Ledger({"MAIN": claim(supports=(HEARD, SEEN))}, {}, (), {}), evidence)["MAIN"]
+    assert found.reason == "b: heard; a: seen (3 of 9)"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,7 @@ def test_a_settled_verdict_stands_whatever_its_evidence_says(settled):
     )
     expected = "verified" if settled.startswith("verified") else "open"
     assert (found["USED"].verdict, found["MAIN"].verdict) == (settled, expected)
+    assert found["USED"] == Row(claim("USED", supports=(ONE,)), settled, "as in an earlier run", "", ())
 
 
 def test_the_narrowest_margin_is_the_largest_share_of_all_tests_and_numbers_are_those_of_records():
