@@ -71,7 +71,7 @@ def test_a_missed_aim_is_printed_as_one():
 
 
 def test_milliseconds_are_of_one_repetition():
-    (row,) = compare("g", "s", Timing("ours", (0.5, 0.5, 9.0)), [(Timing("other", (1.0, 1.0, 18.0)), None)], per=10)
+    (row,) = compare("g", "s", Timing("ours", (0.5, 0.25, 9.0)), [(Timing("other", (1.0, 0.5, 18.0)), None)], per=10)
     assert (row.milliseconds, row.value) == (50.0, 2.0)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from claims.evidence import Evidence
 from claims.ledger import Assumption, Claim, Ledger
-from claims.verdicts import VERDICTS, compute, margin
+from claims.verdicts import VERDICTS, Row, compute, margin
 
 ONE, TWO, SEEN, HEARD = "theory/test_a.py::test_one", "theory/test_a.py::test_two", "record a: seen", "record b: heard"
 
@@ -76,6 +76,13 @@ def test_evidence_that_cannot_be_trusted_breaks_the_row(side, outcome, evidence)
     assert (found.verdict, evidence in found.broken, "bent" in found.broken) == ("open", True, True)
 
 
+def test_what_is_wrong_is_told_as_a_failure_or_as_it_is():
+    evidence = {ONE: Evidence(ONE, "failed", "1 == 2"), SEEN: Evidence(SEEN, "broken", "it is missing")}
+    found = compute(Ledger({"MAIN": claim(supports=(ONE, SEEN))}, {}, (), {}), evidence)["MAIN"]
+    assert found.broken == f"{ONE} failed: 1 == 2; {SEEN} (it is missing)"
+    assert found.reason == f"its evidence is broken: {found.broken}"
+
+
 def test_a_broken_piece_is_told_though_a_counterexample_stands():
     found = rows(claim(refutes=(ONE, TWO)), one="passed", two="failed")["MAIN"]
     assert (found.verdict, TWO in found.broken, ONE in found.broken) == ("open", True, False)
@@ -85,6 +92,9 @@ def test_what_refutes_is_the_reason_with_its_numbers():
     evidence = {SEEN: Evidence(SEEN, "failed", "3 of 9"), ONE: Evidence(ONE, "passed")}
     found = compute(Ledger({"MAIN": claim(supports=(ONE, SEEN))}, {}, (), {}), evidence)["MAIN"]
     assert found.reason == "a: seen (3 of 9)"
+    evidence = {SEEN: Evidence(SEEN, "failed", "3 of 9"), HEARD: Evidence(HEARD, "failed")}
+    found = compute(Ledger({"MAIN": claim(supports=(HEARD, SEEN))}, {}, (), {}), evidence)["MAIN"]
+    assert found.reason == "b: heard; a: seen (3 of 9)"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +144,7 @@ def test_a_settled_verdict_stands_whatever_its_evidence_says(settled):
     )
     expected = "verified" if settled.startswith("verified") else "open"
     assert (found["USED"].verdict, found["MAIN"].verdict) == (settled, expected)
+    assert found["USED"] == Row(claim("USED", supports=(ONE,)), settled, "as in an earlier run", "", ())
 
 
 def test_the_narrowest_margin_is_the_largest_share_of_all_tests_and_numbers_are_those_of_records():

@@ -95,6 +95,37 @@ def test_the_project_cites_itself_by_its_version():
     assert f"version = {{{__version__}}}" in read_ledger().references["seemverify"]
 
 
+def circle(*uses):
+    """Claims that use each other, by number; each rests on one test."""
+    return Ledger(
+        {
+            name: Claim(
+                name, "", "", "derived", "exact", "", uses=used, supports=(f"theory/test_{name}.py::test",), cites=()
+            )
+            for name, used in uses
+        },
+        {},
+        (),
+        {},
+    )
+
+
+def test_premises_are_found_at_any_remove():
+    chain = circle(("A", ()), ("B", ("A",)), ("C", ("B", "A")), ("D", ("C",)))
+    assert {name: premises(name, chain) for name in "ABCD"} == {
+        "A": set(),
+        "B": {"A"},
+        "C": {"A", "B"},
+        "D": {"A", "B", "C"},
+    }
+
+
+def test_a_circle_of_several_premises_is_refused(repository):
+    repository.edit(CLAIMS, 'id = "SUM"\n', 'id = "SUM"\nuses = ["SUM-LARGE"]\n')
+    with pytest.raises(LedgerError, match="rests on itself"):
+        read(repository)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -129,34 +160,3 @@ def test_every_theorem_and_law_of_the_package_names_what_implements_it():
     laws = [claim for claim in claims.values() if claim.id.startswith(("SGD-LAW", "HUBER", "LION", "TWIN-BLOCK"))]
     assert all(claim.implemented_by for claim in laws)
     assert sum(bool(claim.implemented_by) for claim in claims.values()) >= 60
-
-
-def circle(*uses):
-    """Claims that use each other, by number; each rests on one test."""
-    return Ledger(
-        {
-            name: Claim(
-                name, "", "", "derived", "exact", "", uses=used, supports=(f"theory/test_{name}.py::test",), cites=()
-            )
-            for name, used in uses
-        },
-        {},
-        (),
-        {},
-    )
-
-
-def test_premises_are_found_at_any_remove():
-    chain = circle(("A", ()), ("B", ("A",)), ("C", ("B", "A")), ("D", ("C",)))
-    assert {name: premises(name, chain) for name in "ABCD"} == {
-        "A": set(),
-        "B": {"A"},
-        "C": {"A", "B"},
-        "D": {"A", "B", "C"},
-    }
-
-
-def test_a_circle_of_several_premises_is_refused(repository):
-    repository.edit(CLAIMS, 'id = "SUM"\n', 'id = "SUM"\nuses = ["SUM-LARGE"]\n')
-    with pytest.raises(LedgerError, match="rests on itself"):
-        read(repository)

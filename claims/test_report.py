@@ -93,6 +93,41 @@ def test_broken_evidence_is_red_in_the_page_and_in_the_table():
     assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
 
 
+def judged(name, verdict, *, broken="", evidence=(), **fields):
+    claim = Claim(name, f"{name} holds.", "here", "derived", "exact", "that not", cites=(), **fields)
+    return Row(claim, verdict, "", broken, tuple(evidence))
+
+
+JUDGED = [
+    judged("GREEN", "verified"),
+    judged("LOST", "open", broken="a record is missing"),
+    judged("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
+    judged("SHADED", "verified under assumptions"),
+    judged("FALSE-TOO", "refuted"),
+]
+
+
+def test_the_counts_are_of_all_rows_and_their_broken_ones_stay_in_them():
+    counts = report.as_ledger(Ledger({}, {}, (), {}), JUDGED)["counts"]
+    assert counts == {"refuted": 2, "open": 1, "verified under assumptions": 1, "verified": 1}
+
+
+def test_what_is_false_or_open_stands_in_view_of_the_table():
+    view, _, folded = report.markdown(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("<details>")
+    assert re.findall(r"`([A-Z-]+)`", view) == ["FALSE", "FALSE-TOO", "LOST"]
+    assert re.findall(r"`([A-Z-]+)`", folded) == ["GREEN", "SHADED"]
+    assert "The 2 that are verified" in folded
+
+
+def test_the_page_says_on_which_side_evidence_stands():
+    test = "theory/test_a.py::test_one"
+    for side, says in (("supports", "for it"), ("refutes", "against it")):
+        for outcome in ("passed", "failed"):
+            claim = {"supports": [], "refutes": []} | {side: [test]}
+            written = page_module._evidence(asdict(Evidence(test, outcome)), claim, set())
+            assert f"<td>{says}</td><td>{outcome}</td>" in written
+
+
 def row(name, verdict, *, whose="printed", sharpens="", **more):
     """A claim of a ledger as it is written."""
     return {"id": name, "verdict": verdict, "whose": whose, "sharpens": sharpens, "broken": "", **more}
@@ -154,41 +189,6 @@ def test_what_a_theorem_needs_hangs_under_it(fresh):
         between = fresh[slice(*places)]
         others = re.findall(r'<details class="claim [a-z]+" id="([^"]+)"', between)
         assert all(other["sharpens"] == claim["sharpens"] for other in WRITTEN["claims"] if other["id"] in others)
-
-
-def computed(name, verdict, *, broken="", evidence=(), **fields):
-    claim = Claim(name, f"{name} holds.", "here", "derived", "exact", "that not", cites=(), **fields)
-    return Row(claim, verdict, "", broken, tuple(evidence))
-
-
-JUDGED = [
-    computed("GREEN", "verified"),
-    computed("LOST", "open", broken="a record is missing"),
-    computed("FALSE", "refuted", evidence=[Evidence("theory/test_a.py::test_one", "passed")]),
-    computed("SHADED", "verified under assumptions"),
-    computed("FALSE-TOO", "refuted"),
-]
-
-
-def test_the_counts_are_of_all_rows_and_their_broken_ones_stay_in_them():
-    counts = report.as_ledger(Ledger({}, {}, (), {}), JUDGED)["counts"]
-    assert counts == {"refuted": 2, "open": 1, "verified under assumptions": 1, "verified": 1}
-
-
-def test_what_is_false_or_open_stands_in_view_of_the_table():
-    view, _, folded = report.markdown(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("<details>")
-    assert re.findall(r"`([A-Z-]+)`", view) == ["FALSE", "FALSE-TOO", "LOST"]
-    assert re.findall(r"`([A-Z-]+)`", folded) == ["GREEN", "SHADED"]
-    assert "The 2 that are verified" in folded
-
-
-def test_the_page_says_on_which_side_evidence_stands():
-    test = "theory/test_a.py::test_one"
-    for side, says in (("supports", "for it"), ("refutes", "against it")):
-        for outcome in ("passed", "failed"):
-            claim = {"supports": [], "refutes": []} | {side: [test]}
-            written = page_module._evidence(asdict(Evidence(test, outcome)), claim, set())
-            assert f"<td>{says}</td><td>{outcome}</td>" in written
 
 
 HOSTILE = (

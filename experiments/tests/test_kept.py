@@ -12,6 +12,7 @@ from studies.shared import recorded
 from studies.shared.arms import median_step, trend
 from studies.shared.judging import inside
 from studies.shared.record import identity
+from studies.shared.registry import find_study
 from studies.shared.runs import COLUMNS, before_divergence, diverged, keep, largest, last_read
 from studies.shared.verdicts import exit_status, turned
 
@@ -312,3 +313,11 @@ def test_records_are_compared_where_study_declaration_options_and_data_are_one()
 def test_a_median_needs_as_many_seeds_as_it_says():
     values = [1.0 + place / 1000 for place in range(12)]
     assert [inside(values, 0.9, 1.1, seeds, 10)[0] for seeds in (1, 9, 10)] == ["open", "open", "verified"]
+
+
+def test_a_direction_that_turns_as_slowly_from_the_start_on_has_not_converged():
+    """Near over every horizon, nearer than in shuffled order, and at the end no nearer than at the start."""
+    apart = np.abs(np.subtract.outer(np.arange(26), np.arange(26)))
+    kept = {"arm": "Adam L=3", "data": "toy", "seed": 0, "divergence_step": 390, "steps": 500, "reading_interval": 20}
+    kept |= dict.fromkeys(("kernel", "kernel_next"), (1 - 0.005 * apart).tolist()) | {"moves": np.zeros((26, 26))}
+    assert [found.verdict for found in find_study("critical-point").judge([kept])][:2] == ["refuted"] * 2
