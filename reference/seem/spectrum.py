@@ -1,4 +1,4 @@
-r"""The SEEM matrix, its spectrum, and a CriticReading.
+r"""The SEEM matrix, its spectrum, and what a `CriticReading` says of them.
 
 :math:`A = \gamma\,\mathrm{diag}(1-d)\,G(X^*, X) - G(X, X)` drives the TD error, :math:`u_{t+1} \approx
 (I + \eta A) u_t`. It is not symmetric and its leading eigenvalues may be a complex pair beside a far larger
