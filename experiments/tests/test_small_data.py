@@ -22,6 +22,8 @@ from peers.pipe import find_peer
 from seem.config import run_key
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED, WINDOWS
+from seem.datasets.hashes import sha256_of
+from seem.datasets.registry import PINNED
 from seem.errors import InputError
 
 HOPPER = EMBEDDED / "hopper-medium.hdf5"
@@ -55,10 +57,11 @@ def test_returns_are_known_where_the_episode_ends_or_the_future_is_discounted_aw
     assert np.isnan(found[12:]).all()
 
 
-def test_there_are_no_returns_without_episodes(tmp_path):
+def test_there_are_no_returns_without_episodes(tmp_path, monkeypatch):
     assert returns_to_go(load(write_episodes(tmp_path / "hopper-toy.hdf5", timeouts=False)), DISCOUNT) is None
-    (tmp_path / "d4rl-v0-windows").mkdir()
-    windows = load(write_episodes(tmp_path / "d4rl-v0-windows" / "hopper-medium-v0_3x5.hdf5"))
+    path = write_episodes(tmp_path / "hopper-medium-v0_3x5.hdf5")
+    monkeypatch.setitem(PINNED, sha256_of(path), ("hopper-medium-v0", WINDOWS))
+    windows = load(path)
     assert windows.label == WINDOWS
     assert returns_to_go(windows, DISCOUNT) is None
     assert over_return({"monte_carlo": None}) is None

@@ -105,13 +105,16 @@ def why_no_law(agent: AgentConfig) -> str | None:
     return None
 
 
-def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticReading | None], Tensor]:
+def read_agent(
+    agent: Agent, rows: Transitions, step: int, dtype: torch.dtype | None = None
+) -> tuple[list[CriticReading | None], Tensor]:
     """Readings of all critics of an agent, taken in evaluation mode.
 
     Args:
         agent: The agent.
         rows: M transitions of its dtype and device.
         step: Critic steps taken so far.
+        dtype: Of the kernel blocks; None takes the training's own, as recorded studies do.
 
     Returns:
         One reading per critic, None where its kernel, its value or its target has overflowed, and the target policy's
@@ -124,9 +127,8 @@ def read_agent(agent: Agent, rows: Transitions, step: int) -> tuple[list[CriticR
         errors = agent.values(rows).detach() - agent.td_target(rows, noisy=False)
         settings = {"discount": agent.config.discount, "lr": agent.config.critic_lr, "step": step}
         taken = [
-            # Recorded studies read the blocks in the training's own dtype. The data are finite here: an error that is
-            # not is what the training has come to.
-            take_reading(critic, x, x_next, error, rows.terminals, index=index, dtype=None, **settings)
+            # The data are finite here: an error that is not is what the training has come to.
+            take_reading(critic, x, x_next, error, rows.terminals, index=index, dtype=dtype, **settings)
             if torch.isfinite(error).all()
             else None
             for index, (critic, error) in enumerate(zip(agent.critics, errors, strict=True))

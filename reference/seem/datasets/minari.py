@@ -26,7 +26,11 @@ NAMES = {
 
 def is_minari(file: h5py.File) -> bool:
     """Whether an HDF5 file holds episodes as groups, and no table of all observations."""
-    return "observations" not in file and any(name.startswith(PREFIX) for name in file)
+    return "observations" not in file and any(name.startswith(PREFIX) for name in _names(file))
+
+
+def _names(file: h5py.File) -> list[str]:
+    return [str(name) for name in file]
 
 
 def read_minari(raw: FileIO, path: Path) -> tuple[Transitions, tuple[str, ...]]:
@@ -46,7 +50,7 @@ def read_minari(raw: FileIO, path: Path) -> tuple[Transitions, tuple[str, ...]]:
     Source: Minari's documentation of its HDF5 storage (recalled).
     """
     with hdf5_in(raw, path) as file:
-        named = [name for name in file if name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()]
+        named = [name for name in _names(file) if name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal()]
         episodes = [_episode(file, name, path) for name in sorted(named, key=lambda n: int(n.removeprefix(PREFIX)))]
         check_storage((node for nodes in episodes for node in nodes.values()), os.fstat(raw.fileno()).st_size, path)
         read = [{NAMES[name]: table(NAMES[name], node[()]) for name, node in nodes.items()} for nodes in episodes]

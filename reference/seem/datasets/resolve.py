@@ -57,10 +57,10 @@ def resolve(env: str | None, dataset: str | Path | None = None, data_dir: str | 
         found = _default(env, folders, exclusive=data_dir is not None)
     elif is_path(dataset):
         found = load(user_path(dataset))
-    elif re.fullmatch(rf"(?:{'|'.join(DIMENSIONS)})-.+-v0", dataset):
-        found = _windows(dataset, folders)
+    elif re.fullmatch(rf"(?:{'|'.join(DIMENSIONS)})-.+-v0", str(dataset)):
+        found = _windows(str(dataset), folders)
     else:
-        found = _registered(env, lookup(dataset), folders, exclusive=data_dir is not None)
+        found = _registered(env, lookup(str(dataset)), folders, exclusive=data_dir is not None)
     if env is not None:
         _check_environment(env, found)
     return found
