@@ -129,7 +129,9 @@ class DrawnStep:
             gradient = gradient + decay * theta
             memory = rule.memory * memory + rule.inflow * gradient
             move = self.scales * (rule.direct * gradient + rule.through * memory)
-            theta = (1 - rule.shrink) * theta - rule.correction(k) * move
+            started = 1.0 if rule.taken is None else 1 - rule.memory ** (rule.taken + 1)
+            corrected = 1.0 if rule.taken is None else 1 - rule.memory ** (rule.taken + 1 + k)
+            theta = (1 - rule.shrink) * theta - move * started / corrected
             if (case.step + k + 1) % case.interval == 0:
                 target = (1 - case.rate) * target + case.rate * theta
         return np.stack(found)
