@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from studies.shared.judging import (
+from studies.shared.verdicts import (
     LEAST_PAIRS,
     SIGNIFICANT,
     difference,

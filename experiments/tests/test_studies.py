@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from studies.shared.record import read_results
 from studies.shared.registry import MODULES, find_study
-from studies.shared.runs import COLUMNS, LINE_COLUMNS, check_distinct, largest, return_bound
-from studies.shared.study import parse, run_study
+from studies.shared.runs import COLUMNS, LINE_COLUMNS, largest, return_bound
+from studies.shared.study import check_distinct, parse, run_study
 from studies.shared.training import TrainingOptions
 from studies.shared.verdicts import Verdict
 from studies.training import discount, targets

@@ -19,10 +19,9 @@ import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import difference, in_words
 from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, groups, with_critic
 from studies.shared.training import DeclaredRun, TrainingOptions, measure_once, training_study
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import Verdict, difference, in_words
 
 from seem.agents import Agent
 from seem.checks import open_device

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from studies.growth.runs import CONTROL_FACTORS, KINDS
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import LEAST_PAIRS, in_words, inside, majority, share
 from studies.shared.runs import KeptRun
-from studies.shared.verdicts import Outcome, Verdict
+from studies.shared.verdicts import LEAST_PAIRS, Outcome, Verdict, in_words, inside, majority, share
 
 from seem.analysis import median_and_range
 from seem.growth import SGDLaw

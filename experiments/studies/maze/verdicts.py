@@ -5,9 +5,8 @@ from typing import Any
 
 from studies.maze.training import DEPTH, EXPONENTS
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import LEAST_PAIRS, in_words, inside, majority, share
 from studies.shared.runs import KeptRun
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import LEAST_PAIRS, Verdict, in_words, inside, majority, share
 
 from seem.analysis import median_and_range
 from seem.growth import SGDLaw

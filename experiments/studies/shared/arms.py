@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 from scipy import stats
-from studies.shared.judging import SIGNIFICANT, more_often, paired, share
 from studies.shared.runs import ZERO, KeptRun, before_divergence, column, diverged, groups, last_read, who
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import SIGNIFICANT, Verdict, more_often, paired, share
 
 from seem.plots import new_figure
 from seem.statistics import bootstrap_interval, survival, wilson_interval

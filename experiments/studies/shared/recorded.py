@@ -7,8 +7,8 @@ from typing import Any
 from studies.shared.declaration import WRITTEN
 from studies.shared.record import RECORDED, RESULTS, read_results
 from studies.shared.registry import find_study
-from studies.shared.runs import KeptRun, check_distinct
-from studies.shared.study import Study
+from studies.shared.runs import KeptRun
+from studies.shared.study import Study, check_distinct
 from studies.shared.verdicts import as_json
 
 from seem.errors import InputError

@@ -13,7 +13,6 @@ from seem.agents.sac import SACConfig
 from seem.agents.td3 import TD3Config
 from seem.config import RunConfig
 from seem.datasets import Dataset
-from seem.errors import InputError
 from seem.records import RunRecord, canonical_json, digest
 
 KeptRun = dict[str, Any]
@@ -182,21 +181,6 @@ def groups(runs: Iterable[KeptRun], *names: str) -> dict[tuple[Any, ...], list[K
 def diverged(runs: Sequence[KeptRun]) -> int:
     """How many of the runs left the range that any policy's values have."""
     return sum(run["divergence_step"] is not None for run in runs)
-
-
-def check_distinct(runs: list[KeptRun]) -> list[KeptRun]:
-    """The runs, none of which is there twice.
-
-    Raises:
-        InputError: When two runs have one data set, arm and seed: a run that is counted twice is no evidence.
-    """
-    names = ("data", "arm", "kind", "depth", "seed")
-    keys = [tuple(run.get(name) for name in names) for run in runs if "data" in run and "seed" in run]
-    for key in keys:
-        if keys.count(key) > 1:
-            told = " ".join(str(value) for value in key if value is not None)
-            raise InputError(f"the run {told} is there twice: one that is counted twice is no evidence, drop it")
-    return runs
 
 
 def before_divergence(run: KeptRun) -> int:

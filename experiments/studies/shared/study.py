@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from studies.shared.declaration import Declaration, read_declaration
 from studies.shared.record import RUNS, begin, find_record, write_results
-from studies.shared.runs import KeptRun, check_distinct
+from studies.shared.runs import KeptRun
 from studies.shared.verdicts import Verdict, as_json, exit_status, open_console, print_verdicts, turned
 
 from seem.checks import check_seeds
 from seem.datasets import Dataset
-from seem.errors import run_command
+from seem.errors import InputError, run_command
 from seem.executors import ExecutorOptions
 from seem.locks import lock_folder
 from seem.plots import save_figure
@@ -173,6 +173,21 @@ def _run(console: Console, study: Study[AnyOptions], used: AnyOptions, plan: Pla
     print_verdicts(console, [_noted(study, verdict) for verdict in verdicts])
     console.print(f"{study.declaration.in_words}; records and figures: {out}", soft_wrap=True)
     return _compare(console, results, strict=used.strict)
+
+
+def check_distinct(runs: list[KeptRun]) -> list[KeptRun]:
+    """The runs, none of which is there twice.
+
+    Raises:
+        InputError: When two runs have one data set, arm and seed: a run that is counted twice is no evidence.
+    """
+    names = ("data", "arm", "kind", "depth", "seed")
+    keys = [tuple(run.get(name) for name in names) for run in runs if "data" in run and "seed" in run]
+    for key in keys:
+        if keys.count(key) > 1:
+            told = " ".join(str(value) for value in key if value is not None)
+            raise InputError(f"the run {told} is there twice: one that is counted twice is no evidence, drop it")
+    return runs
 
 
 def _noted(study: Study[Any], verdict: Verdict) -> Verdict:

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from studies.shared.arms import interval, prevents, rate
-from studies.shared.judging import LEAST_PAIRS, SIGNIFICANT
 from studies.shared.runs import KeptRun, groups
-from studies.shared.verdicts import Outcome, Verdict
+from studies.shared.verdicts import LEAST_PAIRS, SIGNIFICANT, Outcome, Verdict
 
 from seem.statistics import bootstrap_interval
 

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 from studies.shared.arms import interval
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import share
 from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, groups, value_bound, who, with_critic
 from studies.shared.training import DeclaredRun, measure_once, training_study
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import Verdict, share
 
 from seem.agents import Agent
 from seem.checks import open_device

@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 from studies.shared.arms import compare_rates, divergence_table, plot_arms, prevents, rate, trend
-from studies.shared.judging import LEAST_PAIRS, difference, in_words, paired
 from studies.shared.runs import PAPERS_TD3, Arm, KeptRun, column, groups, last_read, with_critic
 from studies.shared.training import training_study
-from studies.shared.verdicts import Outcome, Verdict
+from studies.shared.verdicts import LEAST_PAIRS, Outcome, Verdict, difference, in_words, paired
 
 
 def _arm(name: str, **changes) -> Arm:

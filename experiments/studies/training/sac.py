@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from studies.shared.arms import divergence_table, plot_arms, prevents, rate
-from studies.shared.judging import majority
 from studies.shared.runs import LINE_COLUMNS, Arm, Budget, KeptRun, diverged, groups, largest, return_bound
 from studies.shared.study import Plan
 from studies.shared.training import (
@@ -28,7 +27,7 @@ from studies.shared.training import (
     train_run,
     training_study,
 )
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import Verdict, majority
 
 from seem.agents.sac import SAC, SACConfig
 from seem.datasets import Dataset, environment_of

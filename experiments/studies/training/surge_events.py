@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from studies.shared.declaration import read_declaration
-from studies.shared.judging import SIGNIFICANT
 from studies.shared.runs import RISEN, KeptRun, before_divergence, column
+from studies.shared.verdicts import SIGNIFICANT
 
 from seem.statistics import Interval, bootstrap_interval
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from studies.shared.judging import SIGNIFICANT, in_words, share, side
 from studies.shared.runs import RISEN, ZERO, KeptRun, who
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import SIGNIFICANT, Verdict, in_words, share, side
 from studies.training.surge_events import BASELINES, HORIZON, THEORY, alarm, auc_differences, auc_table, rise
 
 from seem.statistics import bootstrap_interval

@@ -12,10 +12,9 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 from scipy import stats
 from studies.shared.arms import divergence_table, excited_before, plot_arms, rate
-from studies.shared.judging import LEAST_PAIRS, difference, in_words
 from studies.shared.runs import PAPERS_TD3, Arm, KeptRun, diverged, groups
 from studies.shared.training import training_study
-from studies.shared.verdicts import Verdict
+from studies.shared.verdicts import LEAST_PAIRS, Verdict, difference, in_words
 
 INTERVALS = (1, 2, 10, 50)
 RATES = (0.5, 0.1, 0.02, 0.005)
