@@ -10,11 +10,10 @@ from studies.growth import forecast_errors, runs, verdicts
 from studies.growth.rows import adam_row, control_row, descent_row, promises
 from studies.shared import recorded
 from studies.shared.arms import median_step, trend
-from studies.shared.verdicts import inside
 from studies.shared.record import identity
 from studies.shared.registry import find_study
 from studies.shared.runs import COLUMNS, before_divergence, diverged, keep, largest, last_read
-from studies.shared.verdicts import exit_status, turned
+from studies.shared.verdicts import exit_status, inside, turned
 
 from seem.growth import AdamLaw
 from seem.records import RunRecord

@@ -30,7 +30,7 @@ THEORY = ("ntk", "factors", "features", "spectrum", "rates", "growth", "forecast
 CORE: dict[str, tuple[str, ...]] = {
     **{f"seem.{name}": ("properties", f"reference/tests/test_{name.removesuffix('ing')}*.py") for name in THEORY},
     "seem.statistics": ("reference/tests/test_statistics.py",),
-    "studies.shared.judging": ("experiments/tests/test_judging.py",),
+    "studies.shared.verdicts": ("experiments/tests/test_judging.py",),
     "claims.verdicts": ("ledger/test_judging.py",),
     "claims.ledger": ("ledger/test_ledger.py",),
 }

@@ -25,8 +25,9 @@ TOGETHER = "all data sets together: "
 
 
 def recorded_folders(recorded: Path = RECORDED) -> list[str]:
-    """Names of all recorded studies."""
-    return sorted(path.name for path in recorded.iterdir() if path.is_dir())
+    """Names of all recorded studies; what else is sealed there holds no results of a study."""
+    found = (path for depth in ("*/", "*/*/") for path in recorded.glob(depth + RESULTS))
+    return sorted({path.relative_to(recorded).parts[0] for path in found})
 
 
 def recorded_verdicts(folder: Path) -> list[dict[str, Any]]:
