@@ -1,10 +1,12 @@
 """Trainings of the package's agents that a calibration is made of: forecasts on the way, and when they came true."""
 
 from collections.abc import Iterable
+from itertools import product
 
 import torch
 
 from seem.agents.common import evaluating
+from seem.agents.td3 import TD3Config
 from seem.calibration import Calibration, calibrate, kind_of
 from seem.checks import check_integer
 from seem.config import RunConfig
@@ -14,10 +16,27 @@ from seem.dynamics import Training
 from seem.errors import InputError
 from seem.leaving import Leaving, leaving
 from seem.lookahead import look_ahead, value_bound
+from seem.networks import MLPConfig
 from seem.reading import read
 
+SEEDS = range(30, 40)
+"""Seeds that only calibrations use."""
 WINDOW = 10
 """Steps between two copies of the parameters: longer windows lag behind, shorter ones are one minibatch's noise."""
+
+
+def shipped_trainings() -> list[RunConfig]:
+    """The trainings behind `seem.calibration.SHIPPED`, on the embedded hopper-medium set.
+
+    TD3 with targets copied and the actor moved every second step, Adam 3e-4, width 64; three and four layers,
+    minibatches of 256 and full batches of 128 rows, ten seeds each.
+    """
+    made: list[RunConfig] = []
+    for depth, batch, seed in product((3, 4), (256, None), SEEDS):
+        agent = TD3Config(MLPConfig(depth=depth, width=64), MLPConfig(width=64), target_rate=1.0)
+        config = RunConfig(agent, rows=128, batch=batch, normalise_states=True, dtype="float32", budget=1000, seed=seed)
+        made.append(config)
+    return made
 
 
 def forecasts_of_run(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from seem.agents.td3 import TD3Config
-from seem.calibrating import calibrate_trainings, forecasts_of_run
-from seem.calibration import Calibration, calibrate, kind_of
+from seem.calibrating import calibrate_trainings, forecasts_of_run, shipped_trainings
+from seem.calibration import SHIPPED, Calibration, calibrate, kind_of
 from seem.config import RunConfig
 from seem.datasets.dataset import EMBEDDED, load
 from seem.errors import InputError
@@ -52,6 +52,16 @@ def test_it_is_the_training_without_forecasts(data):
         alone.append(agent.values(rows).abs().mean().item())
         agent.update(rows)
     assert sizes == alone
+
+
+def test_the_shipped_record_is_of_its_trainings():
+    record, trainings = Calibration.read(SHIPPED), shipped_trainings()
+    (kind,) = record.kinds.values()
+    assert kind.runs == len(trainings) == len({(t.agent.critic.depth, t.batch, t.seed) for t in trainings}) == 40
+    assert {training.seed for training in trainings} == set(range(30, 40))
+    assert "seeds 30 to 39" in record.source
+    low, high = kind.multiples(0.9)
+    assert 0 < low < 1 < high < float("inf")
 
 
 def test_what_it_refuses(data):
