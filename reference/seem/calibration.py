@@ -25,6 +25,9 @@ from seem.files import canonical_json, read_bytes, write_atomically
 from seem.step_rules import listed
 
 FORMAT = 1
+SHIPPED = Path(__file__).with_name("calibration.json")
+"""The record that comes with the package, of `seem.calibrating.shipped_trainings`: one data set and one agent, so that
+its intervals are a first guess elsewhere; make one of trainings like your own."""
 LEAST_SHARE = 0.1
 """Forecasts count from this share of the bound on: before, Q is mostly what the rewards made it."""
 
