@@ -35,9 +35,9 @@ SMALL = {
     "ntk_map": ("--seeds", "0", "--references", "1", "0", "--width", "16", "--points", "5"),
     "small_data": ("--steps", "10", "--width", "8"),
 }
-TRIES = {"baird": None, "growth": 60, "laws": 50, "ntk_map": 50}
+TRIES = {"baird": None, "growth": 50, "laws": 60, "ntk_map": 60}
 """Most tries of a study; those that take longer have the rest."""
-REST = 18
+REST = 14
 COMMANDS = tuple(
     Command(
         f"verify_{name}.py",

@@ -29,9 +29,9 @@ COLLECT = (
 )  # fmt: skip
 COMMANDS = (
     *(Command(f"train {name}", (*HERE, "train", name, "{out}/run"), volatile=VOLATILE) for name in ("sgd", "sac")),
-    Command("sweep", (*HERE, "sweep", "{out}"), volatile=VOLATILE, tries=12),
+    Command("sweep", (*HERE, "sweep", "{out}"), volatile=VOLATILE, tries=10),
     Command("download", (*HERE, "download", "{out}")),
-    Command("collect", COLLECT, volatile=frozenset({"command"}), once=True, tries=20),
+    Command("collect", COLLECT, volatile=frozenset({"command"}), once=True, tries=16),
 )
 
 

@@ -25,6 +25,7 @@ from seem.checks import (
 )
 from seem.config import RunConfig
 from seem.datasets import Dataset, describe, load, resolve
+from seem.files import read_bytes
 from seem.networks import MLPConfig
 from seem.records import digest, read_run
 from seem.sweep import run_folder
@@ -210,7 +211,7 @@ def kept(folder: Path, plain: KeptRun | None = None) -> KeptRun:
     run, data = record.outcome["run"], record.outcome["data"]
     row: KeptRun = {"kind": kind, "depth": run["agent"]["critic"]["depth"], "seed": run["seed"]}
     row |= {"data": data["name"], "label": data["label"], "folder": folder.name}
-    row |= {"outcome_sha256": digest((folder / "outcome.json").read_bytes())}
+    row |= {"outcome_sha256": digest(read_bytes(folder / "outcome.json"))}
     if plain is not None:
         return row | control_row(record, plain)
     return row | (adam_row(record) if kind == "adam" else descent_row(record))

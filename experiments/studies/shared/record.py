@@ -10,6 +10,7 @@ from studies.shared.runs import KeptRun
 from seem.config import versions
 from seem.datasets import Dataset
 from seem.errors import InputError
+from seem.files import read_bytes
 from seem.records import canonical_json, digest, parse_json, read_lines, write_atomically
 
 RUNS, RESULTS, BEGUN = "runs.jsonl", "results.json", "declaration.json"
@@ -32,7 +33,7 @@ def begin(out: Path, study: str, declaration: str) -> None:
         InputError: When the folder holds another study, or runs of another declaration.
     """
     path, content = out / BEGUN, {"study": study, "sha256": declaration}
-    if path.exists() and parse_json(path.read_text(encoding="utf-8")) != content:
+    if path.exists() and parse_json(read_bytes(path).decode()) != content:
         raise InputError(f"{out} holds a study of another declaration: choose another --out, or delete it")
     write_atomically(path, canonical_json(content) + "\n")
 
@@ -66,7 +67,7 @@ def write_results(
         "data": {dataset.name: dataset.sha256 for dataset in datasets},
         "versions": versions(),
         "verdicts": list(verdicts),
-        "runs_sha256": digest((out / RUNS).read_bytes()),
+        "runs_sha256": digest(read_bytes(out / RUNS)),
     }
     text = canonical_json(content)
     write_atomically(out / RESULTS, text + "\n")
@@ -111,7 +112,7 @@ def find_record(results: dict[str, Any], recorded: Path = RECORDED) -> tuple[str
         Its folder's name and its results.
     """
     for path in sorted(recorded.glob(f"**/{RESULTS}")):
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(read_bytes(path).decode())
         if "declaration" in found and identity(found) == identity(results):
             return path.parent.relative_to(recorded).as_posix(), found
     return None

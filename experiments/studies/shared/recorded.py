@@ -12,6 +12,7 @@ from studies.shared.study import Study, check_distinct
 from studies.shared.verdicts import as_json
 
 from seem.errors import InputError
+from seem.files import read_bytes
 from seem.locks import write_alone
 from seem.records import canonical_json, digest, parse_json
 
@@ -84,7 +85,7 @@ def records(folder: Path) -> list[Path]:
 
 def recorded_versions(name: str) -> dict[str, str]:
     """Versions of the libraries that a recorded study was made with."""
-    return parse_json(records(RECORDED / name)[0].read_text(encoding="utf-8"))["versions"]
+    return parse_json(read_bytes(records(RECORDED / name)[0]).decode())["versions"]
 
 
 def judge_again(folder: Path) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ def _rows(folder: Path, study: Study, runs: list[KeptRun]) -> list[KeptRun]:
         return runs
     for run in runs:
         outcome = folder / "runs" / run["folder"] / "outcome.json"
-        if not outcome.exists() or digest(outcome.read_bytes()) != run["outcome_sha256"]:
+        if not outcome.exists() or digest(read_bytes(outcome)) != run["outcome_sha256"]:
             raise InputError(f"{outcome} is missing or was changed after the run: restore it")
     rows = study.again(folder / "runs", runs)
     known = [{name: row.get(name) for name in run} for row, run in zip(rows, runs, strict=True)]

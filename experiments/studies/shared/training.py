@@ -18,6 +18,7 @@ from studies.shared.verdicts import Verdict
 from seem.checks import check_rows, check_steps, check_unique, open_device
 from seem.config import RunConfig
 from seem.datasets import Dataset, describe, environment_of, is_path, load, resolve
+from seem.files import read_bytes
 from seem.records import canonical_json, make_folder, parse_json, read_run, write_atomically
 from seem.sweep import Task, run_folder, train_task
 
@@ -97,7 +98,7 @@ def measure_once(out: Path, device: str, run: DeclaredRun, measure: Callable[[Da
     path = make_folder(run_folder(out, run.name, run.config, dataset, device)) / KEPT
     if not path.exists():
         write_atomically(path, canonical_json(measure(dataset)) + "\n")
-    return parse_json(path.read_text())
+    return parse_json(read_bytes(path).decode())
 
 
 def find(name: str, data_dir: Path | None) -> Dataset:
