@@ -158,7 +158,9 @@ def install(fault: dict[str, Any], umask: int | None = None) -> None:
         buffer = io.BufferedRandom(raw, size) if "+" in mode else io.BufferedWriter(raw, size)
         return buffer if "b" in mode else io.TextIOWrapper(buffer, encoding, errors, newline, buffering == 1)
 
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have it ignored, as nohup does
+    # Whoever started the tests may have these ignored, as nohup and a shell's background jobs do.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if umask is not None:
         os.umask(umask)
     io.open = builtins.open = opened
