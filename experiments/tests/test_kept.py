@@ -12,9 +12,11 @@ from studies.shared import recorded
 from studies.shared.arms import median_step, trend
 from studies.shared.record import identity
 from studies.shared.registry import find_study
-from studies.shared.runs import COLUMNS, before_divergence, diverged, keep, largest, last_read
+from studies.shared.runs import COLUMNS, PAPERS_TD3, Arm, Budget, before_divergence, diverged, keep, largest, last_read
+from studies.shared.training import KEPT, DeclaredRun, measure_once
 from studies.shared.verdicts import exit_status, inside, turned
 
+from seem.datasets.dataset import EMBEDDED
 from seem.growth import AdamLaw
 from seem.records import RunRecord
 
@@ -320,3 +322,14 @@ def test_a_direction_that_turns_as_slowly_from_the_start_on_has_not_converged():
     kept = {"arm": "Adam L=3", "data": "toy", "seed": 0, "divergence_step": 390, "steps": 500, "reading_interval": 20}
     kept |= dict.fromkeys(("kernel", "kernel_next"), (1 - 0.005 * apart).tolist()) | {"moves": np.zeros((26, 26))}
     assert [found.verdict for found in find_study("critical-point").judge([kept])][:2] == ["refuted"] * 2
+
+
+def test_a_run_measured_after_a_kill_leaves_nothing_of_the_first_try(tmp_path):
+    config = Budget(steps=1, rows=8).run(Arm("plain", PAPERS_TD3), seed=0)
+    run = DeclaredRun("toy", "plain", config, EMBEDDED / "hopper-medium.hdf5")
+    assert measure_once(tmp_path, "cpu", run, lambda dataset: {"rows": len(dataset.transitions)})["rows"] > 0
+    (kept,) = tmp_path.rglob(KEPT)
+    kept.rename(kept.with_name(f".{KEPT}.x.partial"))
+    measure_once(tmp_path, "cpu", run, lambda dataset: {"rows": 1})
+    assert [path.name for path in kept.parent.iterdir()] == [KEPT]
+    assert measure_once(tmp_path, "cpu", run, lambda dataset: {"rows": 2}) == {"rows": 1}, "it is kept"

@@ -21,7 +21,8 @@ import numpy as np
 from seem.checks import check_number
 from seem.dynamics import Training
 from seem.errors import InputError
-from seem.files import canonical_json, read_bytes, write_atomically
+from seem.files import canonical_json, read_bytes
+from seem.locks import write_alone
 from seem.step_rules import listed
 
 FORMAT = 1
@@ -114,7 +115,7 @@ class Calibration:
             name: {"fell_back": kind.fell_back, "ratios": [[float(f"{r:.4g}") for r in run] for run in kind.ratios]}
             for name, kind in self.kinds.items()
         }
-        write_atomically(path, canonical_json({"format": FORMAT, "source": self.source, "kinds": kinds}) + "\n")
+        write_alone(path, canonical_json({"format": FORMAT, "source": self.source, "kinds": kinds}) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Calibration":

@@ -21,7 +21,8 @@ from seem.config import versions
 from seem.datasets import load
 from seem.datasets.dataset import EMBEDDED
 from seem.errors import InputError
-from seem.records import canonical_json, digest, read_lines, write_atomically
+from seem.locks import write_alone
+from seem.records import canonical_json, digest, read_lines
 from seem.training import Run, read_agent
 
 FOLDER = RECORDED / "float64-readings"
@@ -118,7 +119,7 @@ def read_sample(options: Float64Options) -> int:
         "versions": versions(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out / READINGS, canonical_json(told) + "\n")
+    write_alone(options.out / READINGS, canonical_json(told) + "\n")
     console = Console()
     for run in runs:
         console.print(

@@ -19,8 +19,10 @@ from seem.checks import check_rows, check_steps, check_unique, open_device
 from seem.config import RunConfig
 from seem.datasets import Dataset, describe, environment_of, is_path, load, resolve
 from seem.files import read_bytes
+from seem.locks import lock_folder
 from seem.records import canonical_json, make_folder, parse_json, read_run, write_atomically
 from seem.sweep import Task, run_folder, train_task
+from seem.training import LOCK_SECONDS
 
 KEPT = "kept.json"
 
@@ -95,9 +97,12 @@ def measure_once(out: Path, device: str, run: DeclaredRun, measure: Callable[[Da
         measure: Does the run on its data.
     """
     dataset = load(run.data)
-    path = make_folder(run_folder(out, run.name, run.config, dataset, device)) / KEPT
+    folder = make_folder(run_folder(out, run.name, run.config, dataset, device))
+    path = folder / KEPT
     if not path.exists():
-        write_atomically(path, canonical_json(measure(dataset)) + "\n")
+        with lock_folder(folder, wait=LOCK_SECONDS):
+            if not path.exists():  # else another process has measured it in the meantime
+                write_atomically(path, canonical_json(measure(dataset)) + "\n")
     return parse_json(read_bytes(path).decode())
 
 
