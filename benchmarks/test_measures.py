@@ -16,6 +16,7 @@ from cases import Row, compare
 from interleave import Timing, interleave
 
 from seem.enclosure import Enclosure
+from seem.leading import Leading
 
 
 def timed(monkeypatch, module, **seconds):
@@ -263,7 +264,7 @@ def test_the_monitors_share_is_of_the_training_between_its_readings(clock):
 
 def test_shares_of_readings_are_of_all_readings(clock, monkeypatch):
     """Of five readings three are not certified, and of these one does not tell the sign."""
-    certified = SimpleNamespace(value=complex(2.0))
+    certified = Leading(complex(2.0), -1.0, 0.0, "iterative", 1, None)
     told = iter([Enclosure(-1.0, 3.0, None), *[Enclosure(1.0, 3.0, None)] * 2, *[Enclosure(2.0, 2.0, certified)] * 2])
     matrix = SimpleNamespace(matrix=lambda: torch.eye(2))
     monkeypatch.setattr(bench_reading, "SEEMOperator", SimpleNamespace(of=lambda *_, **__: matrix))

@@ -90,7 +90,9 @@ def test_a_surge_that_ends_in_a_fall_is_empty():
 
 def test_a_rise_below_an_earlier_maximum_is_no_surge():
     rising = 1.1 ** np.arange(40.0)
-    assert surge(np.append(rising, [1e6, 9e5, 9.5e5, 1e30]), 1).tolist() == surge(rising, 1).tolist()
+    assert len(surge(rising, 1)) > 0
+    # From its last slow maximum, 1e6, it fell.
+    assert len(surge(np.append(rising, [1e6, 9e5, 9.5e5, 1e30]), 1)) == 0
 
 
 def test_a_surge_that_begins_too_fast_is_empty():

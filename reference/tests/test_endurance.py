@@ -64,7 +64,7 @@ def test_a_sweep_of_many_runs_leaves_memory_and_descriptors_as_they_were(tmp_pat
     assert max(sizes) < 1.1 * min(sizes)
     assert len(list((tmp_path / "out").iterdir())) == RUNS
     assert len(marks) == 4
-    assert marks[-1][1] == marks[0][1]
+    assert marks[-1][1] <= marks[0][1]
     assert least_growth([size for size, _ in marks]) < SPARE
 
 
@@ -79,7 +79,7 @@ def test_a_run_of_many_readings_leaves_descriptors_as_they_were(tmp_path):
 
     train(config, dataset(), tmp_path / "run", on_step=look)
     first, half, last = min(seen), steps // 2, max(seen)
-    assert seen[last][1] == seen[half][1]
+    assert seen[last][1] <= seen[half][1]  # what others left open may be closed in the meantime
     growth = (seen[half][0] - seen[first][0]) / (half - first), (seen[last][0] - seen[half][0]) / (last - half)
     assert 0.9 < growth[1] / growth[0] < 1.1
 
@@ -98,5 +98,5 @@ def test_a_monitor_of_many_readings_leaves_memory_as_it_was():
         if at_quarters(step, READINGS):
             marks.append((memory(), descriptors()))
     assert len(marks) == 4
-    assert marks[-1][1] == marks[0][1]
+    assert marks[-1][1] <= marks[0][1]
     assert least_growth([size for size, _ in marks]) < SPARE

@@ -209,12 +209,20 @@ def _too_large(entry: Entry, size: int) -> InputError:
     )
 
 
+def _has_port(url: str) -> bool:
+    """Whether the port of an address exists; connecting to another one leaves its socket open."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 class Redirects(HTTPRedirectHandler):
     """Follows to https, and from http to http."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         """The request that follows, or an error where it would leave the web or lose its encryption."""
-        if urlsplit(newurl).scheme not in ("https", req.type):
+        if urlsplit(newurl).scheme not in ("https", req.type) or not _has_port(newurl):
             raise HTTPError(req.full_url, code, f"and sends on to {newurl}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
