@@ -18,6 +18,7 @@ from seem.leaving import Leaving, leaving
 from seem.lookahead import look_ahead, value_bound
 from seem.networks import MLPConfig
 from seem.reading import read
+from seem.training import start
 
 SEEDS = range(30, 40)
 """Seeds that only calibrations use."""
@@ -60,12 +61,7 @@ def forecasts_of_run(
         raise InputError(
             f"reading_interval {config.reading_interval} is no multiple of the window: pass one of {window}"
         )
-    dtype = getattr(torch, config.dtype)
-    transitions = (dataset.transitions.normalised() if config.normalise_states else dataset.transitions).to(dtype=dtype)
-    rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
-    batches = torch.Generator().manual_seed(config.seed)
-    sizes = (transitions.observation_dim, transitions.action_dim)
-    agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype)
+    transitions, rows, batches, agent = start(config, dataset)
     critics, trail = list(agent.critics), Trail(list(agent.critics))
     optimizer = getattr(agent, "critic_optimiser", None)
     if optimizer is None:

@@ -136,6 +136,29 @@ def read_agent(
     return taken, actions
 
 
+def start(
+    config: RunConfig, dataset: Dataset, device: torch.device | None = None
+) -> tuple[Transitions, Transitions, torch.Generator, Agent]:
+    """What a training begins with; all of it follows from the configuration and the data.
+
+    Args:
+        config: What to run.
+        dataset: The data.
+        device: An open torch device; the CPU without it.
+
+    Returns:
+        The transitions as they are trained on, the M of them that are read, the generator of the minibatches, and a
+        fresh agent.
+    """
+    dtype, device = getattr(torch, config.dtype), device or torch.device("cpu")
+    transitions = dataset.transitions.normalised() if config.normalise_states else dataset.transitions
+    transitions = transitions.to(device=device, dtype=dtype)
+    rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
+    sizes = (transitions.observation_dim, transitions.action_dim)
+    agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype, device=device)
+    return transitions, rows, torch.Generator().manual_seed(config.seed), agent
+
+
 class Run:
     """One training in progress; `train` is its way in.
 
@@ -151,13 +174,7 @@ class Run:
         self.config, self.folder, self.key = config, folder, key
         data = {name: getattr(dataset, name) for name in ("name", "label", "sha256")}
         self.description = {"key": key, "run": config, "data": {**data, "transitions": len(dataset.transitions)}}
-        dtype = getattr(torch, config.dtype)
-        transitions = dataset.transitions.normalised() if config.normalise_states else dataset.transitions
-        self.transitions = transitions.to(device=device, dtype=dtype)
-        self.rows = self.transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
-        self.batches = torch.Generator().manual_seed(config.seed)
-        sizes = (transitions.observation_dim, transitions.action_dim)
-        self.agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype, device=device)
+        self.transitions, self.rows, self.batches, self.agent = start(config, dataset, device)
         self.step, self.next_reading, self.seconds = 0, 0, 0.0
         self.trace = torch.empty(0, len(TRACE_COLUMNS), dtype=torch.float64)
         self.previous_actions: Tensor | None = None

@@ -30,7 +30,7 @@ from seem.dynamics import Training
 from seem.forecasting import forecast
 from seem.plots import new_figure
 from seem.reading import Reading, read
-from seem.training import read_agent
+from seem.training import read_agent, start
 from seem.transitions import Transitions
 
 _THRESHOLDS = read_declaration("joint").thresholds
@@ -65,11 +65,7 @@ def measure(out: Path, device: str, run: DeclaredRun) -> KeptRun:
 
 def _follow(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
     config = run.config
-    dtype = getattr(torch, config.dtype)
-    transitions = dataset.transitions.normalised().to(device=open_device(device), dtype=dtype)
-    sizes = (transitions.observation_dim, transitions.action_dim)
-    agent = config.agent.build(*sizes, seed=config.seed, dtype=dtype, device=device)
-    rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
+    _, rows, _, agent = start(config, dataset, open_device(device))
     own: list[list[Any]] = [[] for _ in agent.critics]
     joint: list[Any] = []
     made: list[list[float | None]] = []

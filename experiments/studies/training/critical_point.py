@@ -28,6 +28,7 @@ from seem.checks import open_device
 from seem.datasets import Dataset
 from seem.ntk import gram_blocks
 from seem.plots import new_figure
+from seem.training import start
 
 _THRESHOLDS = read_declaration("critical-point").thresholds
 HORIZON: int = _THRESHOLDS["horizon"]
@@ -65,11 +66,7 @@ def measure(out: Path, device: str, run: DeclaredRun) -> KeptRun:
 
 def _compare(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
     config = run.config
-    transitions = dataset.transitions.normalised().to(device=open_device(device), dtype=getattr(torch, config.dtype))
-    sizes = (transitions.observation_dim, transitions.action_dim)
-    agent = config.agent.build(*sizes, seed=config.seed, dtype=getattr(torch, config.dtype), device=device)
-    rows = transitions.subset(config.rows, torch.Generator().manual_seed(config.seed))
-    batches = torch.Generator().manual_seed(config.seed)
+    transitions, rows, batches, agent = start(config, dataset, open_device(device))
     bound, divergence, looks = value_bound(dataset, config.agent.discount), None, []
     for step in range(config.budget + 1):
         if step % config.reading_interval == 0:
