@@ -226,6 +226,16 @@ class Redirects(HTTPRedirectHandler):
             raise HTTPError(req.full_url, code, f"and sends on to {newurl}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
+    def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """The answer of the place that a server sends on to; its own answer is closed where that place is none."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except Exception:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
 
 @contextmanager
 def _hung_up_after(seconds: float) -> Iterator[OpenerDirector]:
