@@ -27,6 +27,7 @@ SMALL = {
     "normalisation": TRAINING,
     "targets": TRAINING,
     "joint": ("--steps", "21", "--rows", "16"),
+    "optimiser": ("--steps", "21", "--rows", "8"),
     "critical_point": ("--steps", "25", "--rows", "8"),
     "sac": TRAINING,
     "laws": ("--laws", "clipping"),

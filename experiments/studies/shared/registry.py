@@ -11,6 +11,7 @@ MODULES = {
     "growth": "studies.growth.study",
     "growth-confirmation": "studies.growth.confirmation",
     "joint": "studies.growth.joint",
+    "optimiser": "studies.optimiser.study",
     "surge": "studies.training.surge",
     "discount": "studies.training.discount",
     "normalisation": "studies.training.normalisation",

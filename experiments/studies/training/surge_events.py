@@ -7,12 +7,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from studies.shared.declaration import read_declaration
+from studies.shared.ranking import Ranking, Series, counts_of, over_runs, scored
+from studies.shared.ranking import labelled as labelled_within
+from studies.shared.ranking import ranking as rank
 from studies.shared.runs import RISEN, KeptRun, before_divergence, column
 from studies.shared.verdicts import SIGNIFICANT
 
-from seem.statistics import Interval, bootstrap_interval
+from seem.statistics import Interval
 
-Series = NDArray[np.float64]
 _THRESHOLDS = read_declaration("surge").thresholds
 HORIZON: int = _THRESHOLDS["horizon"]
 """Steps ahead that a signal is asked about."""
@@ -80,16 +82,8 @@ def rise(run: KeptRun) -> Rise | None:
 
 
 def labelled(run: KeptRun) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which readings can be judged, and which of these precede a divergence within the horizon.
-
-    A reading after the divergence is none; one closer than the horizon to a censored end has no answer.
-    """
-    steps = np.array(run["read_at"])
-    if run["divergence_step"] is None:
-        known = steps + HORIZON <= run["steps"]
-        return known, np.zeros(int(known.sum()), dtype=bool)
-    known = steps < run["divergence_step"]
-    return known, run["divergence_step"] - steps[known] <= HORIZON
+    """`studies.shared.ranking.labelled` with this study's horizon."""
+    return labelled_within(run, HORIZON)
 
 
 def auc_table(runs: Sequence[KeptRun], seed: int = 0) -> dict[str, Interval | None]:
@@ -131,64 +125,16 @@ def auc_differences(
     return found
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """How a signal ranks the readings of several runs, so that resamples of whole runs are sums.
-
-    Attributes:
-        wins: Of the positives of run i over the negatives of run j, ties as half, shape (runs, runs).
-        positives: Readings that a divergence follows, by run, shape (runs,).
-        negatives: The others, shape (runs,).
-    """
-
-    wins: Series
-    positives: Series
-    negatives: Series
-
-    def areas(self, drawn: Series) -> Series:
-        """ROC-AUC of resamples, shape (...,), given the runs in each, shape (..., runs).
-
-        A resample of one kind of readings ranks nothing: one half.
-        """
-        counts = _counts(drawn, len(self.positives))
-        wins = np.einsum("...i,...i->...", counts @ self.wins, counts)
-        pairs = (counts @ self.positives) * (counts @ self.negatives)
-        return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), 0.5)
-
-
-def _counts(drawn: Series, runs: int) -> Series:
-    return np.apply_along_axis(partial(np.bincount, minlength=runs), -1, drawn.astype(np.int64)).astype(np.float64)
-
-
 def ranking(runs: Sequence[KeptRun], signal: str) -> Ranking | None:
-    """How a signal ranks the readings of some runs that can be judged; None where all have the same answer.
-
-    A signal that is not a number is ranked as what speaks most against it: lowest before a divergence, else highest.
-    """
-    scores = [(SIGNALS[signal](run)[known], will) for run in runs for known, will in [labelled(run)]]
-    scores = [(np.where(np.isnan(own), np.where(will, -np.inf, np.inf), own), will) for own, will in scores]
-    positives, negatives = ([own[will == answer] for own, will in scores] for answer in (True, False))
-    if not sum(map(len, positives)) or not sum(map(len, negatives)):
-        return None
-    every, ends = np.concatenate(positives), np.cumsum([0, *map(len, positives)])
-    wins = np.zeros((len(runs), len(runs)))
-    for number, own in enumerate(map(np.sort, negatives)):
-        below = (np.searchsorted(own, every, "left") + np.searchsorted(own, every, "right")) / 2
-        wins[:, number] = np.diff(np.concatenate(([0.0], np.cumsum(below)))[ends])
-    return Ranking(wins, *(np.array(list(map(len, part)), dtype=np.float64) for part in (positives, negatives)))
+    """How a signal ranks the readings of some runs that can be judged; None where all have the same answer."""
+    return rank(scored(runs, SIGNALS[signal], HORIZON))
 
 
 def _interval(
     runs: int, statistic: Callable[[Series], Series], seed: int, confidence: float = 1 - SIGNIFICANT
 ) -> Interval:
-    """The bootstrap interval of what depends on whole runs, given by their numbers."""
-    return bootstrap_interval(
-        np.arange(runs, dtype=np.float64),
-        np.random.default_rng(seed),
-        statistic=lambda drawn, axis: statistic(np.moveaxis(drawn, axis, -1)),
-        confidence=confidence,
-        resamples=RESAMPLES,
-    )
+    """`over_runs` with this study's resamples."""
+    return over_runs(runs, statistic, resamples=RESAMPLES, seed=seed, confidence=confidence)
 
 
 @dataclass(frozen=True)
@@ -233,7 +179,7 @@ def alarm(runs: Sequence[KeptRun], threshold: float) -> Alarm | None:
         return None
 
     def gain(drawn: Series) -> Series:
-        sums = _counts(drawn, len(counts)) @ counts
+        sums = counts_of(drawn, len(counts)) @ counts
         quiet = sums[..., 2] == 0  # a resample without an alarm gains nothing
         return np.where(quiet, 0.0, sums[..., 3] / np.where(quiet, 1, sums[..., 2]) - sums[..., 1] / sums[..., 0])
 
