@@ -75,8 +75,8 @@ def calm(count=6, **changes):
     return [run(seed, left=None, arm="LayerNorm", normalisation="layer", **changes) for seed in range(count)]
 
 
-def verdicts(runs):
-    """Outcomes by sentence; every sentence is a declared one, and is judged once."""
+def verdicts(runs, judge=judge):
+    """Outcomes by sentence, of the whole judge or of a part; every sentence is declared, and is judged once."""
     found = judge(runs)
     assert len({judged.sentence for judged in found}) == len(found)
     assert all(STUDY.declaration.covers(judged.sentence) for judged in found)

@@ -28,6 +28,11 @@ FIRST, EVERY = HOLDS + "at the first forecast of each run", HOLDS + "over all fo
 NARROW = "that interval's latest end is at most 2 times as far as its earliest"
 
 
+def judged(runs):
+    """Outcomes of what is judged of growth and of times: all but the signals, which are dear."""
+    return verdicts(runs, lambda runs: [*growth.judge_growth(runs), *leaving.judge_leaving(runs)])
+
+
 def test_errors_of_growth_are_those_of_the_readings_in_the_surge():
     kept = run(off=(0.03, -0.3), curve=1e-4)
     assert growth.error(kept, 20, "predicted") == pytest.approx(0.03)
@@ -60,7 +65,7 @@ def test_predictions_that_are_no_numbers_are_the_worst_and_answers_that_are_none
     overflowed = run()
     overflowed["td_norm"] = ["inf"] * len(overflowed["td_norm"])
     assert growth.error(overflowed, 20, "predicted") is None
-    assert verdicts([copy.deepcopy(overflowed) | {"seed": seed} for seed in range(6)])[AT_20] == "open"
+    assert judged([copy.deepcopy(overflowed) | {"seed": seed} for seed in range(6)])[AT_20] == "open"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_predictions_that_are_no_numbers_are_the_worst_and_answers_that_are_none
     ],
 )
 def test_predicted_growth_is_held_against_its_aim_and_its_rivals(off, aim, nearer, half):
-    found = verdicts(several(off=off))
+    found = judged(several(off=off))
     assert found[AT_20] == aim
     assert {found[NEARER.format(steps, "persistence")] for steps in (20, 100)} == {nearer}
     assert found[HALF] == half
@@ -82,12 +87,12 @@ def test_predicted_growth_is_held_against_its_aim_and_its_rivals(off, aim, neare
 
 
 def test_no_change_is_a_rival_of_its_own():
-    found = verdicts(several(off=(1.0, 6.0)))
+    found = judged(several(off=(1.0, 6.0)))
     assert found[NEARER.format(20, "no change")] == "verified"
     assert found[NEARER.format(100, "no change")] == "verified"
     assert found[NEARER.format(20, "persistence")] == "refuted"
     level = several(off=(0.01, 0.01), curve=0.0)
-    assert verdicts(level)[NEARER.format(20, "no change")] == "refuted"
+    assert judged(level)[NEARER.format(20, "no change")] == "refuted"
 
 
 def test_the_beginning_is_judged_by_its_own_readings():
@@ -95,7 +100,7 @@ def test_the_beginning_is_judged_by_its_own_readings():
     runs = several()
     for kept in runs:
         kept["series"]["growth_20"] = (column(kept, "growth_20") + late).tolist()
-    found = verdicts(runs)
+    found = judged(runs)
     assert (found[ONSET], found[AT_20]) == ("verified", "refuted")
 
 
@@ -111,7 +116,7 @@ def test_mixed_few_and_no_runs_leave_it_open():
 def test_data_depth_and_batch_are_judged_apart():
     runs = several(off=(0.07, 0.0)) + several(off=(0.07, 0.0), full_batch=True, arm="full batch")
     runs += several(off=(0.5, 0.0), depth=2, arm="L=2") + several(off=(0.5, 0.0), data="other")
-    found = verdicts(runs)
+    found = judged(runs)
     assert found[AT_20] == "verified"
     assert found["toy, L=3, full batch: over 20 steps the growth of |u| is predicted within 0.05"] == "refuted"
     assert found["toy, L=2, minibatches: over 20 steps the growth of |u| is predicted within 0.1"] == "refuted"
@@ -123,7 +128,7 @@ def test_data_depth_and_batch_are_judged_apart():
 )
 def test_other_arms_change_no_sentence_on_copied_adam(other):
     wrong = several(off=(9.0, 9.0), ratio=7.0, arm="other", **other)
-    found, alone = verdicts([*several(), *wrong]), verdicts(several())
+    found, alone = judged([*several(), *wrong]), judged(several())
     for sentence in (AT_20, HALF, ONSET, MEDIAN, QUARTILES):
         assert found[sentence] == alone[sentence] == "verified"
 
@@ -131,9 +136,9 @@ def test_other_arms_change_no_sentence_on_copied_adam(other):
 def test_seem_says_the_growth_only_where_it_is_that_of_plain_descent():
     # ln |u| grows by ln(1.01) at every step: ηλ = .01.
     level = {"curve": 0.0, "slope": math.log(1.01)}
-    assert verdicts(several(leading=10.0, **level))[SEEM] == "verified"
-    assert verdicts(several(leading=1000.0, **level))[SEEM] == "refuted"
-    assert verdicts(several(leading=math.nan, **level))[SEEM] == "refuted"
+    assert judged(several(leading=10.0, **level))[SEEM] == "verified"
+    assert judged(several(leading=1000.0, **level))[SEEM] == "refuted"
+    assert judged(several(leading=math.nan, **level))[SEEM] == "refuted"
     assert growth.plain_descent(run(leading=-3000.0), 20)[0] == pytest.approx(20 * math.log(2))
 
 
@@ -142,8 +147,15 @@ def test_stated_times_count_from_50_to_200_steps_before_alone():
     assert leaving.ratios(kept).tolist() == pytest.approx([1.5] * 8)
     assert leaving.ratios(kept, "crossing").tolist() == pytest.approx([1.5] * 8)
     assert len(leaving.ratios(run(left=None))) == 0
-    assert leaving.ratios(run(leaves_at=math.inf)).tolist() == [leaving.MISSING] * 8
-    assert leaving.ratios(run(leaves_at=math.nan)).tolist() == [leaving.MISSING] * 8
+    assert leaving.ratios(run(leaves_at=math.inf)).tolist() == []
+    assert leaving.ratios(run(leaves_at=math.nan)).tolist() == []
+    assert leaving.ratios(run(ratio=70.0)).tolist() == [leaving.LARGEST] * 8
+    half = np.where(np.arange(19) % 2, 500.0, math.inf)
+    assert len(leaving.ratios(run(leaves_at=half))) == len(leaving.ratios(run(leaves_at=half), "crossing")) == 4
+    # Readings are judged from 50 to 200 steps before, both included.
+    assert np.array(kept["read_at"])[leaving.near(kept)].tolist() == list(range(200, 360, 20))
+    later = run(left=410)
+    assert np.array(later["read_at"])[leaving.near(later)].tolist() == list(range(220, 361, 20))
 
 
 @pytest.mark.parametrize(
@@ -154,16 +166,32 @@ def test_stated_times_count_from_50_to_200_steps_before_alone():
         ([1.3] * 8, "refuted", "verified"),
         ([0.7] * 8, "refuted", "refuted"),
         ([1.5] * 8, "refuted", "refuted"),
-        ([math.inf] * 8, "refuted", "refuted"),
-        ([math.nan] * 8, "refuted", "refuted"),
+        ([70.0] * 8, "refuted", "refuted"),
+        ([math.inf] * 8, "open", "open"),
+        ([math.nan] * 8, "open", "open"),
         ([1.0] * 4 + [1.3] * 4, "open", "verified"),
         ([1.0] * 5 + [1.5] * 3, "open", "open"),
         ([1.0] * 4, "open", "open"),
     ],
 )
 def test_stated_times_are_held_against_their_limits(ratios, median, quartiles):
-    found = verdicts([run(seed, ratio=ratio) for seed, ratio in enumerate(ratios)])
+    found = judged([run(seed, ratio=ratio) for seed, ratio in enumerate(ratios)])
     assert (found[MEDIAN], found[QUARTILES]) == (median, quartiles)
+
+
+@pytest.mark.parametrize(
+    ("every", "outcome"),
+    [([1] * 6, "verified"), ([2] * 6, "verified"), ([4] * 6, "refuted"), ([99] * 6, "refuted"), ([1, 4] * 3, "open")],
+)
+def test_silence_before_the_divergence_is_counted(every, outcome):
+    """A time is stated at each reading, or at each second or fourth one, or at none near the divergence."""
+    places = np.arange(19)
+    said = [np.where(places % period == 0, 400.0, math.inf) for period in every]
+    runs = [run(seed, leaves_at=leaves_at) for seed, leaves_at in enumerate(said)]
+    sentence = (
+        "toy: 50 to 200 steps before Q leaves its bound under Adam a time is stated at 50% of the readings or more"
+    )
+    assert judged(runs)[sentence] == outcome
 
 
 def test_a_quartile_of_drawn_runs_is_that_of_their_readings():
@@ -196,7 +224,7 @@ def covered(held, missed, **changes):
     ],
 )
 def test_an_interval_holds_what_it_says_on_enough_runs(held, missed, outcome):
-    found = {judged.sentence: judged.verdict for judged in leaving.judge_intervals(covered(held, missed))}
+    found = {one.sentence: one.verdict for one in leaving.judge_intervals(covered(held, missed))}
     assert (found[FIRST], found[EVERY]) == (outcome, outcome)
 
 
@@ -210,7 +238,7 @@ def test_the_first_forecast_is_the_first_from_a_tenth_of_the_bound_on():
     kept["series"]["latest"] = np.where(late, 210.0, column(kept, "latest")).tolist()
     assert leaving.holds(kept).tolist() == [False] + [True] * 9
     runs = [copy.deepcopy(kept) | {"seed": seed} for seed in range(6)]
-    found = {judged.sentence: judged.verdict for judged in leaving.judge_intervals(runs)}
+    found = {one.sentence: one.verdict for one in leaving.judge_intervals(runs)}
     assert (found[FIRST], found[EVERY]) == ("refuted", "open")
     without = run(earliest=math.nan)
     assert not leaving.forecasts(without).any(), "a stated step without an interval is none"
@@ -225,9 +253,9 @@ def test_runs_that_stay_are_told_and_do_not_count():
     # The runs that stay have a forecast too: it names a step within their budget.
     stays = {"crossing": 100.0, "leaves_at": 500.0, "earliest": 450.0, "latest": 550.0}
     runs = [*covered(6, 0), *(run(seed, left=None, **stays) for seed in range(10, 13))]
-    judged = leaving.judge_intervals(runs)[0]
-    assert "6 of 6" in judged.evidence
-    assert "3 of 9 runs with a forecast stayed below it" in judged.evidence
+    first = leaving.judge_intervals(runs)[0]
+    assert "6 of 6" in first.evidence
+    assert "3 of 9 runs with a forecast stayed below it" in first.evidence
 
 
 @pytest.mark.parametrize(
@@ -235,7 +263,7 @@ def test_runs_that_stay_are_told_and_do_not_count():
     [((0.8, 1.2), "verified"), ((0.5, 1.5), "refuted"), ((0.0, 1.2), "refuted"), ((0.9, math.inf), "refuted")],
 )
 def test_an_interval_is_narrow_or_not(interval, outcome):
-    assert verdicts(several(interval=interval))[NARROW] == outcome
+    assert judged(several(interval=interval))[NARROW] == outcome
 
 
 def test_the_table_and_the_figures_show_every_arm_and_signal():

@@ -1,5 +1,6 @@
 """When it was said that mean |Q| leaves its bound, against when it did, and how often the interval held that step."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -18,8 +19,10 @@ BEFORE: tuple[int, int] = tuple(THRESHOLDS["before"])
 """Steps before the divergence at which stated times are judged, from and to."""
 MEDIAN: tuple[float, float] = tuple(THRESHOLDS["median_ratio"])
 QUARTILES: tuple[float, float] = tuple(THRESHOLDS["quartile_ratios"])
-MISSING: float = THRESHOLDS["missing_ratio"]
-"""Stated over real remaining steps of a reading that states no time, and the largest that counts."""
+LARGEST: float = THRESHOLDS["largest_ratio"]
+"""What a larger ratio counts as."""
+STATED: float = THRESHOLDS["stated"]
+"""Share of these readings that are to state a time."""
 LEVEL: float = THRESHOLDS["level"]
 SLACK: float = THRESHOLDS["slack"]
 LEAST_RUNS: int = THRESHOLDS["least_runs"]
@@ -27,21 +30,33 @@ WIDEST: float = THRESHOLDS["widest"]
 RESAMPLES: int = THRESHOLDS["resamples"]
 
 
+def near(run: KeptRun) -> NDArray[np.bool_]:
+    """Which readings of a diverging run are so many steps before its divergence; none of another run."""
+    left = _remaining(run)
+    return (left >= BEFORE[0]) & (left <= BEFORE[1])
+
+
+def stated(run: KeptRun) -> NDArray[np.bool_]:
+    """At which readings a step of leaving is named."""
+    return np.isfinite(column(run, "leaves_at"))
+
+
 def ratios(run: KeptRun, name: Literal["leaves_at", "crossing"] = "leaves_at") -> Series:
-    """Stated over real remaining steps at a diverging run's readings so many steps before; none of another run.
+    """Stated over real remaining steps at the readings near the divergence that state a time.
 
     Args:
         run: A kept run.
         name: The stated step, or the plain crossing, which counts from the reading.
     """
-    if run["divergence_step"] is None:
-        return np.zeros(0)
-    steps = np.array(run["read_at"])
-    left = run["divergence_step"] - steps
-    counted = (left >= BEFORE[0]) & (left <= BEFORE[1])
-    said = column(run, name) - (steps if name == "leaves_at" else 0)
-    found = (said / np.maximum(left, 1))[counted]
-    return np.where(found <= MISSING, found, MISSING)  # nan is not below it
+    counted = near(run) & stated(run)
+    said = column(run, name) - (np.array(run["read_at"]) if name == "leaves_at" else 0)
+    found = said[counted] / _remaining(run)[counted]
+    return np.where(found <= LARGEST, found, LARGEST)  # nan is not below it
+
+
+def _remaining(run: KeptRun) -> Series:
+    left = math.inf if run["divergence_step"] is None else run["divergence_step"]
+    return left - np.array(run["read_at"], dtype=np.float64)
 
 
 def judge_leaving(runs: Sequence[KeptRun]) -> list[Verdict]:
@@ -51,7 +66,11 @@ def judge_leaving(runs: Sequence[KeptRun]) -> list[Verdict]:
         runs: Kept runs.
     """
     copied = [run for run in runs if is_plain_adam(run) and run["target_rate"] == 1]
-    told = [judge(data, cell) for (data,), cell in groups(copied, "data").items() for judge in (_median, _quartiles)]
+    told = [
+        judge(data, cell)
+        for (data,), cell in groups(copied, "data").items()
+        for judge in (_median, _quartiles, _speaks)
+    ]
     return [*told, *judge_intervals(runs)]
 
 
@@ -73,10 +92,20 @@ def _quartiles(data: str, runs: Sequence[KeptRun]) -> Verdict:
     sentence = f"{_when(data)} has its quartiles within {QUARTILES[0]:g} to {QUARTILES[1]:g}"
     found = [own for run in runs if len(own := ratios(run))]
     if len(found) < LEAST_PAIRS:
-        return Verdict(sentence, "open", f"{len(found)} of {len(runs)} runs leave it: train for more --steps")
+        return Verdict(
+            sentence, "open", f"{len(found)} of {len(runs)} runs leave it with a stated time: train for more --steps"
+        )
     low, high = (over_runs(len(found), quantile(found, part), resamples=RESAMPLES) for part in (0.25, 0.75))
     evidence = f"quartiles {in_words(low)} and {in_words(high)} over {sum(map(len, found))} readings of {len(found)}"
     return Verdict(sentence, _held(low, high), f"{evidence} runs")
+
+
+def _speaks(data: str, runs: Sequence[KeptRun]) -> Verdict:
+    sentence = f"{data}: {BEFORE[0]} to {BEFORE[1]} steps before Q leaves its bound under Adam a time is stated at "
+    sentence += f"{STATED:.0%} of the readings or more"
+    shares = [float(stated(run)[near(run)].mean()) for run in runs if near(run).any()]
+    outcome, interval = inside(shares, STATED, 1, len(shares), LEAST_PAIRS)
+    return Verdict(sentence, outcome, f"median share {in_words(interval)} over {len(shares)} of {len(runs)} runs")
 
 
 def _held(low: Interval, high: Interval) -> Outcome:
@@ -107,7 +136,7 @@ def quantile(found: Sequence[Series], part: float) -> Callable[[Series], Series]
 def forecasts(run: KeptRun) -> NDArray[np.bool_]:
     """At which readings a step of leaving is stated with an interval, from a tenth of the bound on."""
     risen = column(run, "mean_abs_q") >= RISEN * run["bound"]
-    return risen & np.isfinite(column(run, "leaves_at")) & ~np.isnan(column(run, "earliest"))
+    return risen & stated(run) & ~np.isnan(column(run, "earliest"))
 
 
 def holds(run: KeptRun) -> NDArray[np.bool_]:
@@ -122,7 +151,7 @@ def widths(run: KeptRun) -> Series:
     steps = np.array(run["read_at"])[made]
     low, high = (column(run, name)[made] - steps for name in ("earliest", "latest"))
     found = np.divide(high, low, out=np.full(len(low), np.inf), where=low > 0)
-    return np.where(found <= MISSING, found, MISSING)
+    return np.where(found <= LARGEST, found, LARGEST)
 
 
 def judge_intervals(runs: Sequence[KeptRun]) -> list[Verdict]:
