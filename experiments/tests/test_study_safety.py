@@ -46,6 +46,20 @@ def test_a_figure_may_show_any_name(name, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_ticks_are_written_as_powers_and_names_as_they_are(tmp_path):
+    figure: Figure = new_figure(6, 3)
+    for axis in figure.subplots(1, 2, sharey=True):
+        axis.loglog([1e-4, 1, 1e6], [1e-4, 1, 1e6], label="$a^b$")
+        axis.set(title="$a^b$")
+    save_figure(figure, tmp_path / "figure.png")
+    figure.canvas.draw()
+    for axis in figure.axes:
+        written = [*axis.get_xticklabels(), *axis.get_yticklabels()]
+        assert sum("10^{" in label.get_text() for label in written) > 4
+        assert all(label.get_parse_math() for label in written)
+        assert not axis.title.get_parse_math()
+
+
 BAD = {
     "a seed twice": ("--seeds", "0", "0"),
     "a large seed": ("--seeds", str(2**63)),

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from studies.optimiser.growth import AIM, PREDICTED, errors
 from studies.optimiser.leaving import forecasts, holds, ratios
-from studies.optimiser.runs import HORIZONS
-from studies.optimiser.signals import BEST, RECALL, SIGNALS, family, tell
+from studies.optimiser.runs import HORIZONS, NEXT
+from studies.optimiser.signals import BEST, HORIZON, RECALL, SIGNALS, family, tell
 from studies.shared.arms import median_step
 from studies.shared.runs import KeptRun, diverged, groups
 
@@ -61,7 +61,7 @@ def figures(runs: Sequence[KeptRun]) -> dict[str, Figure]:
 def plot_growth(runs: Sequence[KeptRun]) -> Figure:
     """Median error of the predicted growth, of persistence and of no change, one panel a horizon, one line an arm."""
     arms = [(arm, cell) for (arm,), cell in groups(runs, "arm").items()]
-    figure = new_figure(8.0, 1.4 + 0.27 * len(arms))
+    figure = new_figure(8.0, 1.6 + 0.26 * len(arms))
     axes = figure.subplots(1, len(HORIZONS), sharey=True)
     for axis, steps in zip(axes, HORIZONS, strict=True):
         found = [medians(cell, steps) for _, cell in arms]
@@ -69,43 +69,46 @@ def plot_growth(runs: Sequence[KeptRun]) -> Figure:
             points = [(max(own[number], LEAST), place) for place, own in enumerate(found) if own is not None]
             if points:
                 axis.plot(*zip(*points, strict=True), marker, color=colour, ms=5)
-                axis.annotate(
-                    name, points[0], (0, 7), textcoords="offset points", color=colour, ha="center", fontsize=8
-                )
-        axis.set(xscale="log", xlabel="median |ln(said / real growth of |u|)|", title=f"over {steps} steps")
-        _aims(axis, steps)
-    axes[0].set_yticks(range(len(arms)), [arm for arm, _ in arms])
-    axes[0].set_ylim(len(arms) - 0.5, -1.0)
+                _name(axis, name, points[0][0], number, colour)
+        aims = " (dotted: both aims)" if steps == NEXT else ""
+        axis.set(xscale="log", xlim=(LEAST / 2, 20), title=f"over {steps} steps{aims}")
+        axis.set_xlabel("median |ln(said / real growth of |u|)|")
+        if steps == NEXT:
+            for aim in AIM.values():
+                axis.axvline(aim, color="0.7", lw=0.8, ls=":")
+    _lines(axes[0], [arm for arm, _ in arms], len(SHOWN))
     return figure
 
 
-def _aims(axis: Axes, steps: int) -> None:
-    if steps == HORIZONS[0]:
-        for aim in AIM.values():
-            axis.axvline(aim, color="0.7", lw=0.8, ls=":")
+def _name(axis: Axes, name: str, place: float, number: int, colour: str) -> None:
+    """The name of a series above its first mark, each on a line of its own."""
+    axis.text(place, -0.7 - 0.75 * number, name, color=colour, ha="center", va="bottom", fontsize=9)
+
+
+def _lines(axis: Axes, names: Sequence[str], series: int) -> None:
+    """Names of the lines, with room above them for the names of the series."""
+    axis.set_yticks(range(len(names)), list(names))
+    axis.set_ylim(len(names) - 0.5, -0.8 - 0.75 * series)
+    axis.tick_params(axis="y", length=0)
 
 
 def plot_signals(runs: Sequence[KeptRun]) -> Figure:
     """ROC-AUC and precision of every signal under Adam, one mark a data set."""
-    figure = new_figure(8.0, 1.4 + 0.3 * len(SIGNALS))
+    figure = new_figure(8.0, 1.8 + 0.28 * len(SIGNALS))
     axes = figure.subplots(1, 2, sharey=True)
     cells = groups(family(runs, "Adam"), "data")
     for number, ((data,), cell) in enumerate(cells.items()):
-        told = [tell(cell, signal) for signal in SIGNALS]
-        colour = f"C{number}"
-        points = [(own.estimates(), place) for place, own in enumerate(told) if own is not None]
-        for column, axis in enumerate(axes):
-            axis.plot([both[column] for both, _ in points], [place for _, place in points], "o", color=colour, ms=5)
-        # Its name beside its own mark, of which there is one on every line.
-        if points:
-            last = points[-1 - number % len(points)]
-            axes[1].annotate(data, (last[0][1], last[1]), (7, -3), textcoords="offset points", color=colour, fontsize=8)
-    for axis, heading in zip(axes, ("ROC-AUC", f"precision at recall {RECALL:g}"), strict=True):
-        axis.set(xlabel=heading, xlim=(0, 1.02))
+        told = [(place, own) for place, signal in enumerate(SIGNALS) if (own := tell(cell, signal)) is not None]
+        for statistic, axis in enumerate(axes):
+            values = [own.estimates()[statistic] for _, own in told]
+            if values:
+                axis.plot(values, [place for place, _ in told], "o", color=f"C{number}", ms=5)
+                axis.text(1.0, -0.7 - 0.75 * number, data, color=f"C{number}", ha="right", va="bottom", fontsize=9)
+    for axis, heading, least in zip(axes, ("ROC-AUC", f"precision at recall {RECALL:g}"), (0.5, 0), strict=True):
+        axis.set(xlabel=heading, xlim=(min(least, axis.dataLim.x0), 1.02))
         axis.grid(axis="y", color="0.9", lw=0.8)
-    axes[0].set_yticks(range(len(SIGNALS)), list(SIGNALS))
-    axes[0].set_ylim(len(SIGNALS) - 0.5, -0.5)
+    _lines(axes[0], list(SIGNALS), len(cells))
     for label in axes[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == BEST else "normal")
-    figure.suptitle("Which signal tells that Q leaves its bound within 100 steps, under Adam", fontsize=10)
+    figure.suptitle(f"Which signal tells that Q leaves its bound within {HORIZON} steps, under Adam", fontsize=10)
     return figure
