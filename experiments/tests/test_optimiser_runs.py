@@ -180,6 +180,7 @@ def test_an_arm_is_one_change_of_the_centre_or_adam_at_a_rate_and_a_depth():
     assert described["full batch"] == replace(described["centre"], batch=None)
     assert {name for name, config in described.items() if config.batch is None} == {
         "full batch",
+        "full batch, interval 1",
         "full batch, L=2",
         "full batch, L=4",
     }
@@ -188,6 +189,11 @@ def test_an_arm_is_one_change_of_the_centre_or_adam_at_a_rate_and_a_depth():
     assert {agents["SGD"], agents["momentum"]} == {torch.optim.SGD}
     assert {kind for name, kind in agents.items() if name not in ("AdamW", "SGD", "momentum")} == {torch.optim.Adam}
     assert centre.agent == replace(arms["interval 1"].agent, target_interval=2)
+    assert {name for name, arm in arms.items() if arm.agent.target_interval == 1} == {
+        "interval 1",
+        "interval 1, L=4",
+        "full batch, interval 1",
+    }
     pairs = {(arm.agent.target_rate, arm.agent.critic.depth) for arm in runs.ARMS}
     assert pairs == {(rate, depth) for rate in (1.0, 0.05, 0.005) for depth in (2, 3, 4)}
     assert {arm.agent.critic.width for name, arm in arms.items() if name != "width 256"} == {64}

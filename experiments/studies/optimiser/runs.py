@@ -119,9 +119,11 @@ ARMS: tuple[OptimiserArm, ...] = (
     OptimiserArm("momentum", _sgd(momentum=0.9)),
     OptimiserArm("AdamW", DECAYED),
     OptimiserArm("interval 1", replace(CENTRE, target_interval=1)),
+    OptimiserArm("interval 1, L=4", _td3(4, target_interval=1)),
     OptimiserArm("LayerNorm", _td3(normalisation="layer")),
     OptimiserArm("width 256", _td3(width=256)),
     OptimiserArm("full batch", CENTRE, full_batch=True),
+    OptimiserArm("full batch, interval 1", replace(CENTRE, target_interval=1), full_batch=True),
     *(OptimiserArm(f"full batch, L={depth}", _td3(depth), full_batch=True) for depth in (2, 4)),
     *(OptimiserArm(f"L={depth}", _td3(depth)) for depth in (2, 4)),
     *(
