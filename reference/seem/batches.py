@@ -112,7 +112,7 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
     Raises:
         InputError: When a part is missing, has another number of rows, or is not finite.
     """
-    found = _named(given)
+    found = named(given)
     if next_actions is not None:
         found["next_actions"] = next_actions
     trees = {name: tensors(value, name) for name, value in found.items()}
@@ -191,7 +191,15 @@ def discounts_of(
     return column(discount, rows, "discount") ** steps
 
 
-def _named(given: Any) -> dict[str, Any]:
+def named(given: Any) -> dict[str, Any]:
+    """The parts of a batch by the names of `NAMES`.
+
+    Args:
+        given: As of `batch_of`.
+
+    Raises:
+        InputError: When a tuple has too few or too many parts.
+    """
     if isinstance(given, (tuple, list)) and not hasattr(given, "_fields"):
         if not 4 <= len(given) <= len(ORDER):
             raise InputError(
