@@ -1,3 +1,18 @@
-"""Every run of the tests knows the claims that they bear on."""
+"""Every run of the tests knows the claims that they bear on; only the package's own unit tests check its shapes."""
+
+from pathlib import Path
+
+import jaxtyping
+import pytest
 
 pytest_plugins = ["claims.plugin"]
+UNIT_TESTS = Path(__file__).parent / "reference" / "tests"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_package_as_users_have_it(request):
+    """Without the checks of shapes that the unit tests put on it in the same process."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", not request.path.is_relative_to(UNIT_TESTS))
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)

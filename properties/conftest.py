@@ -6,7 +6,6 @@ With SEEM_CRITIC set only that critic's properties run; their table is printed a
 import os
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
@@ -28,15 +27,6 @@ settings.register_profile("mutants", settings.get_profile("ci"), **found)
 settings.register_profile("dev", max_examples=200, **slow)
 settings.register_profile("nightly", max_examples=10_000, **slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _the_package_as_users_have_it():
-    """Without the shape checks that the unit tests put on it in the same process."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 def pytest_configure(config):

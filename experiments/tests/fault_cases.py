@@ -22,9 +22,11 @@ GROWTH = ("--env", "hopper", "--depths", "2", "--width", "8", "--batch", "16", "
 TRAINING = ("--steps", "5", "--rows", "8")
 SMALL = {
     "growth": GROWTH,
+    "growth_confirmation": GROWTH,
     "surge": TRAINING,
     "discount": TRAINING,
     "normalisation": TRAINING,
+    "normalisation_long": TRAINING,
     "targets": TRAINING,
     "joint": ("--steps", "21", "--rows", "16"),
     "optimiser": ("--steps", "21", "--rows", "8"),
@@ -38,7 +40,7 @@ SMALL = {
 }
 TRIES = {"baird": None, "growth": 50, "laws": 60, "ntk_map": 60}
 """Most tries of a study; those that take longer have the rest."""
-REST = 14
+REST = 20
 COMMANDS = tuple(
     Command(
         f"verify_{name}.py",

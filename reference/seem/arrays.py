@@ -7,20 +7,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.batches import tensors
+from seem.batches import NAMES, NO_TERMINALS, by_own_names, discounts_of, tensors, terminals_of
 from seem.blocks import Look
-from seem.dynamics import Training, check_entries, check_terminals, column
+from seem.dynamics import Training
 from seem.errors import InputError
+
+KNOWN = ("terminals", "going_on", "discounts", "intervals")
+"""Parts of any batch that have a meaning here too."""
+PARTS = frozenset(
+    {"gram", "gram_next", "gradients", "gradients_next", "values", "values_next", "td_error", "terminals", "discounts"}
+)
+"""Parts of a look at arrays."""
 
 
 def blocks_of_arrays(given: Any, training: Training) -> Look:
     """A look out of arrays, for critics of another framework.
 
     Args:
-        given: A mapping with ``td_error`` (M,) or (N, M), optional ``terminals``, ``values`` and ``values_next``
-            (needed for several critics), and either ``gram`` and ``gram_next``: (M, M), (N, M, M) for critics that
-            share no parameter, or (N, N, M, M); or ``gradients`` and ``gradients_next``: (M, P), (N, M, P) over one
-            vector of parameters, or a list of (M, P_i) for critics that share none.
+        given: A mapping with ``td_error`` (M,) or (N, M); either ``gram`` and ``gram_next``: (M, M), (N, M, M) for
+            critics that share no parameter, or (N, N, M, M), or ``gradients`` and ``gradients_next``: (M, P),
+            (N, M, P) over one vector of parameters, or a list of (M, P_i) for critics that share none; optional
+            ``terminals``, ``discounts`` or ``intervals`` as in any batch, and ``values`` and ``values_next`` (needed
+            for several critics).
         training: How they are trained.
 
     Raises:
@@ -28,6 +36,10 @@ def blocks_of_arrays(given: Any, training: Training) -> Look:
     """
     if not isinstance(given, Mapping):
         raise InputError("without critics the batch is a mapping with gram and gram_next, or with gradients")
+    known = by_own_names(given.get)
+    unknown = set(given) - PARTS - {name for own in KNOWN for name in NAMES[own]}
+    if unknown:
+        raise InputError(f"{min(map(str, unknown))} is no part of a look at arrays: pass {', '.join(sorted(PARTS))}")
     if "gram" in given:
         gram, following = (_square(given, name) for name in ("gram", "gram_next"))
     else:
@@ -51,11 +63,8 @@ def blocks_of_arrays(given: Any, training: Training) -> Look:
         if count > 1:
             raise InputError("values_next is missing: which critic is the smallest at X* decides the backup")
         following_values = torch.zeros(count, rows, dtype=torch.float64)
-    terminals = torch.zeros(rows, dtype=torch.float64)
-    if given.get("terminals") is not None:
-        terminals = column(tensors(given["terminals"], "terminals"), rows, "terminals")
-        check_entries(terminals, "terminals")
-        check_terminals(terminals)
+    columns = {name: tensors(known[name], name) for name in KNOWN if name in known}
+    terminals = terminals_of(columns, rows)
     reasons: dict[str, str] = {}
     outside = "the parameters are not here: the blocks came as arrays"
     reasons |= dict.fromkeys(("alignment", "parameter_norm"), outside)
@@ -68,15 +77,15 @@ def blocks_of_arrays(given: Any, training: Training) -> Look:
         values=torch.empty(count, 0, dtype=torch.float64) if values is None else values,
         values_next=following_values,
         error=error,
-        terminals=terminals,
-        discounts=None,
+        terminals=torch.zeros(rows, dtype=torch.float64) if terminals is None else terminals,
+        discounts=discounts_of(columns.get("discounts"), columns.get("intervals"), training.discount, rows),
         alignment=None,
         parameter_norm=None,
         dtype="float64",
         way="arrays",
         successors="arrays",
         reasons=reasons,
-        notes=(),
+        notes=() if terminals is not None else (NO_TERMINALS,),
     )
 
 

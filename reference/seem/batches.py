@@ -1,7 +1,8 @@
 """A batch of transitions as anybody holds it: a mapping, a named tuple, an object, or (s, a, r, s', d)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,32 +10,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.dynamics import check_entries, check_successors, check_terminals, column
+from seem.dynamics import Numbers, check_entries, check_successors, check_terminals, column
 from seem.errors import InputError
 from seem.trees import Tree, leaves, map_tree
 
 NAMES = {
     "observations": ("observations", "observation", "states", "state", "obs", "s"),
     "actions": ("actions", "action", "act", "a"),
-    "rewards": ("rewards", "reward", "r"),
+    "rewards": ("rewards", "reward", "rew", "r"),
     "next_observations": (
         "next_observations",
         "next_observation",
         "next_states",
         "next_state",
         "next_obs",
+        "obs_next",
         "s_next",
         "s'",
     ),
     "terminals": ("terminals", "terminal", "terminated", "terminations", "dones", "done", "d"),
+    "going_on": ("not_dones", "not_done", "nonterminals", "masks"),
     "next_actions": ("next_actions", "next_action", "a_next", "a'"),
     "discounts": ("discounts", "discount"),
+    "intervals": ("intervals",),
     "targets": ("targets", "td_targets", "td_target"),
     "x": ("x",),
     "x_next": ("x_next",),
     "td_error": ("td_error", "td_errors"),
 }
 """What libraries call the parts of a batch."""
+NO_TERMINALS = "no terminals were given: no row counts as the last of its episode"
 ORDER = ("observations", "actions", "rewards", "next_observations", "terminals")
 
 
@@ -52,9 +57,11 @@ class Batch:
         rewards: r, shape (M,), float64; None where they were not given.
         terminals: d, shape (M,), float64; zeros where they were not given.
         discounts: γ by row, shape (M,), float64; None leaves the training's.
+        intervals: n by row, shape (M,), float64, of returns over n steps, whose discount is γⁿ; None for one step.
         targets: Targets outright, shape (M,), float64.
         td_error: u outright, shape (M,) or (N, M), float64.
         rows: M.
+        notes: What was taken for granted, in sentences.
     """
 
     observations: Tree
@@ -66,9 +73,11 @@ class Batch:
     rewards: Float[Tensor, " M"] | None
     terminals: Float[Tensor, " M"]
     discounts: Float[Tensor, " M"] | None
+    intervals: Float[Tensor, " M"] | None
     targets: Float[Tensor, " M"] | None
     td_error: Float[Tensor, "*N M"] | None
     rows: int
+    notes: tuple[str, ...] = ()
 
 
 def tensors(tree: Tree, name: str) -> Tree:
@@ -77,8 +86,12 @@ def tensors(tree: Tree, name: str) -> Tree:
     Raises:
         InputError: When a part is no array of numbers.
     """
-    if tree is None or isinstance(tree, Tensor):
-        return tree if tree is None else tree.detach()
+    if isinstance(tree, Tensor):
+        if tree.layout != torch.strided:
+            raise InputError(f"{name} is a sparse tensor: pass it as a dense one, by its to_dense()")
+        return tree.detach()
+    if tree is None:
+        return None
     if isinstance(tree, Mapping):
         return {key: tensors(item, f"{name}[{key!r}]") for key, item in tree.items()}
     if isinstance(tree, tuple):
@@ -99,7 +112,7 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
     Raises:
         InputError: When a part is missing, has another number of rows, or is not finite.
     """
-    found = _named(given)
+    found = named(given)
     if next_actions is not None:
         found["next_actions"] = next_actions
     trees = {name: tensors(value, name) for name, value in found.items()}
@@ -117,24 +130,76 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
             if part.ndim == 0 or len(part) != rows:
                 raise InputError(f"{name} has shape {tuple(part.shape)}, but there are {rows} rows")
             (check_successors if name in ("next_actions", "x_next") else check_entries)(part, name)
-    columns = {name: _column(trees.get(name), rows, name) for name in ("rewards", "terminals", "discounts", "targets")}
-    if columns["terminals"] is not None:
-        check_terminals(columns["terminals"])
+    columns = {name: _column(trees.get(name), rows, name) for name in ("rewards", "discounts", "targets")}
+    terminals = terminals_of(trees, rows)
     return Batch(
         **{
             name: trees.get(name)
             for name in ("observations", "actions", "next_observations", "next_actions", "x", "x_next")
         },
         rewards=columns["rewards"],
-        terminals=torch.zeros(rows, dtype=torch.float64) if columns["terminals"] is None else columns["terminals"],
+        terminals=torch.zeros(rows, dtype=torch.float64) if terminals is None else terminals,
         discounts=columns["discounts"],
+        intervals=_column(trees.get("intervals"), rows, "intervals"),
         targets=columns["targets"],
         td_error=_error(trees.get("td_error"), rows),
         rows=rows,
+        notes=(NO_TERMINALS,) if terminals is None else (),
     )
 
 
-def _named(given: Any) -> dict[str, Any]:
+def terminals_of(parts: Mapping[str, Tree], rows: int) -> Float[Tensor, " M"] | None:
+    """Terminals d of a batch, shape (M,), float64, also from the rows that go on; None without either.
+
+    Args:
+        parts: Tensors by the names of `NAMES`.
+        rows: M.
+
+    Raises:
+        InputError: On another shape, or a number that is neither 0 nor 1.
+    """
+    for name in ("terminals", "going_on"):
+        values = _column(parts.get(name), rows, name)
+        if values is not None:
+            check_terminals(values)
+            return values if name == "terminals" else 1 - values
+    return None
+
+
+def discounts_of(
+    discounts: Tensor | None, intervals: Tensor | None, discount: Numbers, rows: int
+) -> Float[Tensor, " M"]:
+    """γ by row, shape (M,), float64: the batch's own, else the training's to the power of the steps behind a return.
+
+    Args:
+        discounts: γ by row, or None.
+        intervals: n by row, of returns over n steps; None for one.
+        discount: The training's.
+        rows: M.
+
+    Raises:
+        InputError: On another shape, or when n is no whole number from 1 on.
+    """
+    own = _column(discounts, rows, "discounts")
+    if own is not None:
+        return own
+    steps = _column(intervals, rows, "intervals")
+    if steps is None:
+        return column(discount, rows, "discount")
+    if not ((steps >= 1) & (steps == steps.round())).all():
+        raise InputError("intervals are the steps behind each row's return: pass whole numbers from 1 on")
+    return column(discount, rows, "discount") ** steps
+
+
+def named(given: Any) -> dict[str, Any]:
+    """The parts of a batch by the names of `NAMES`.
+
+    Args:
+        given: As of `batch_of`.
+
+    Raises:
+        InputError: When a tuple has too few or too many parts.
+    """
     if isinstance(given, (tuple, list)) and not hasattr(given, "_fields"):
         if not 4 <= len(given) <= len(ORDER):
             raise InputError(
@@ -142,18 +207,32 @@ def _named(given: Any) -> dict[str, Any]:
             )
         return dict(zip(ORDER, given, strict=False))
 
-    def look(name: str) -> Any:
-        if hasattr(given, "keys"):  # a TensorDict is no mapping
-            return given[name] if name in given.keys() else None  # type: ignore[index] # noqa: SIM118
-        value = getattr(given, name, None)
-        return None if callable(value) else value
+    found = by_own_names(partial(_part, given))
+    following = _part(given, "next")
+    if following is None:
+        return found
+    # What a TensorDict holds of a step lies under "next"; terminals beside it are those of the step before.
+    inner = by_own_names(partial(_part, following))
+    if "observations" in inner:
+        found["next_observations"] = inner["observations"]
+    found.pop("terminals", None)
+    return found | {name: inner[name] for name in ("rewards", "terminals") if name in inner}
 
-    found = {}
-    for own, names in NAMES.items():
-        value = next((value for value in map(look, names) if value is not None), None)
-        if value is not None:
-            found[own] = value
-    return found
+
+def _part(given: Any, name: str) -> Any:
+    """A part of a mapping or object by its name, or None."""
+    if hasattr(given, "keys"):  # a TensorDict is no mapping
+        return given[name] if name in given.keys() else None  # noqa: SIM118
+    value = getattr(given, name, None)
+    return None if callable(value) else value
+
+
+def by_own_names(look: Callable[[str], Any]) -> dict[str, Any]:
+    """The parts of a batch by the names of `NAMES`, given what looks one up by a library's name; None for none."""
+    found = {
+        own: next((value for value in map(look, names) if value is not None), None) for own, names in NAMES.items()
+    }
+    return {own: value for own, value in found.items() if value is not None}
 
 
 def _column(values: Tensor | None, rows: int, name: str) -> Float[Tensor, " M"] | None:

@@ -10,15 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seem.batches import Batch, critic_arguments, tensors
+from seem.batches import Batch, critic_arguments, discounts_of, tensors
 from seem.copies import private_copy, unwrap
-from seem.dynamics import Training, column
+from seem.dynamics import Training
 from seem.errors import InputError
 from seem.heading import heading
 from seem.isolation import untouched
 from seem.ntk import Kernel, read_kernel
 from seem.preconditioned import matched, under_optimiser
 from seem.raw_form import check_error
+from seem.row_checks import evaluated
 from seem.subject import FAILURES, Subject, check_modules
 from seem.trees import Outputs, Tree, map_tree
 from seem.under_optimiser import UnderOptimiser
@@ -39,7 +40,7 @@ class Look:
         values_next: Q(X*) of those that give the backup, shape (N, M).
         error: u, shape (N, M), or None.
         terminals: d, shape (M,).
-        discounts: γ by row, or None for the training's.
+        discounts: γ by row, shape (M,).
         alignment: Of each critic, or None without an error.
         parameter_norm: Of each critic, or None for arrays.
         dtype: Of the copies.
@@ -57,7 +58,7 @@ class Look:
     values_next: Float[Tensor, "N M"]
     error: Float[Tensor, "N M"] | None
     terminals: Float[Tensor, " M"]
-    discounts: Float[Tensor, " M"] | None
+    discounts: Float[Tensor, " M"]
     alignment: tuple[float, ...] | None
     parameter_norm: tuple[float, ...] | None
     dtype: str
@@ -86,9 +87,7 @@ def look_at(
     if not modules:
         raise InputError("there is no critic: pass a module, or several")
     check_modules(modules)
-    discounts = batch.discounts
-    if discounts is None:
-        discounts = column(training.discount, batch.rows, "discount")
+    discounts = discounts_of(batch.discounts, batch.intervals, training.discount, batch.rows)
     training.pull(torch.ones(batch.rows, dtype=torch.float64))  # before anything is evaluated
     x, x_next, successors = _inputs(modules[0], batch, policy)
     trained = training.trained()
@@ -125,14 +124,14 @@ def look_at(
         gram_next=kernel.blocks.gram_next.to("cpu", torch.float64),
         error=error,
         terminals=batch.terminals,
-        discounts=batch.discounts,
+        discounts=discounts,
         alignment=None if error is None else tuple(cosines),
         parameter_norm=tuple(norms),
         dtype=str(kernel.subject.dtype).removeprefix("torch."),
         way=kernel.blocks.way,
         successors=successors,
         reasons=_changed_by_hooks(modules, trained),
-        notes=kernel.subject.notes,
+        notes=(*kernel.subject.notes, *batch.notes),
         under_optimiser=linear,
         **numbers,
     )
@@ -159,8 +158,20 @@ def _inputs(critic: nn.Module, batch: Batch, policy: Any) -> tuple[Tree, Tree, s
         actions, source = _next_actions(policy, batch), "the policy's actions"
     elif actions is None:
         raise InputError("π(s') is unknown: pass policy, or next_actions")
+    _check_alike(batch.actions, actions, source)
     x = critic_arguments(batch.observations, batch.actions, together)
     return x, critic_arguments(batch.next_observations, actions, together), source
+
+
+def _check_alike(actions: Tree, following: Tree, source: str) -> None:
+    """Refuse π(s') of another shape than the batch's own actions: the critic was trained on these."""
+    if isinstance(actions, Tensor) and isinstance(following, Tensor):
+        own, other = (tensor.shape[1:] or torch.Size((1,)) for tensor in (actions, following))
+        if own != other:
+            raise InputError(
+                f"{source} have shape {tuple(following.shape)} and those of the batch {tuple(actions.shape)}: "
+                "pass both as the critic takes them"
+            )
 
 
 def takes_one_argument(critic: nn.Module) -> bool:
@@ -222,7 +233,7 @@ def _targets(
         own = kernel.subject
         copies = private_copy(modules, own.dtype if dtype else None, own.device)
         made = replace(own, modules=tuple(copies), parameters={}, originals={}, notes=())
-        return made, made.values(made.arguments(x_next))
+        return made, evaluated(made, made.arguments(x_next))
 
 
 def _error(

@@ -53,11 +53,11 @@ def parse_json(text: str) -> Any:
     Returns:
         Dicts, lists, strings, numbers, booleans and None.
     """
+    return json.loads(text, object_pairs_hook=_restored)
 
-    def restore(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {k: NON_FINITE.get(v, v) if isinstance(v, str) else v for k, v in pairs}
 
-    return json.loads(text, object_pairs_hook=restore)
+def _restored(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {k: NON_FINITE.get(v, v) if isinstance(v, str) else v for k, v in pairs}
 
 
 def digest(content: bytes | str) -> str:

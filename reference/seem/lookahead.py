@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seem.batches import critic_arguments, tensors
+from seem.batches import critic_arguments, named, tensors
 from seem.blocks import takes_one_argument
 from seem.checks import check_number
 from seem.drift import Drift
@@ -29,7 +29,7 @@ from seem.gradients import swapped
 from seem.isolation import untouched
 from seem.row_checks import evaluated
 from seem.subject import Subject, check_modules
-from seem.trees import Outputs, Tree
+from seem.trees import Outputs, Tree, leaves
 
 POINTS, BETWEEN = 15, 5
 """Multiples of the drift in the first batched evaluation, and between the two that enclose the bound in the second."""
@@ -176,17 +176,17 @@ def accelerated(crossing: float | int, sigma: float | int, window: float | int) 
 
 
 def _rows(critic: nn.Module, batch: Any) -> Tree:
-    def look(name: str) -> Any:
-        if hasattr(batch, "keys"):
-            return batch[name] if name in batch.keys() else None  # noqa: SIM118 - a TensorDict is no mapping
-        return getattr(batch, name, None)
-
-    x = tensors(look("x"), "x")
+    found = named(batch)
+    x = tensors(found.get("x"), "x")
     if x is None:
-        states, actions = (tensors(look(name), name) for name in ("observations", "actions"))
+        states, actions = (tensors(found.get(name), name) for name in ("observations", "actions"))
         if states is None or actions is None:
             raise InputError("the batch has no observations and actions: pass both, or x, as a mapping")
         x = critic_arguments(states, actions, takes_one_argument(critic))
+    for part in leaves(x):
+        if not part.ndim or not len(part):
+            raise InputError("the batch has no rows: pass at least one transition")
+        check_entries(part, "the batch")
     return x
 
 

@@ -24,7 +24,7 @@ from seem.gradients import chunks, products
 from seem.isolation import untouched
 from seem.kernel import Blocks, kernel_blocks
 from seem.networks import MLP
-from seem.row_checks import readable
+from seem.row_checks import evaluated, readable
 from seem.subject import Subject
 from seem.trees import Outputs, Tree, leaves
 
@@ -151,7 +151,7 @@ def read_kernel(
         if rows != others:
             raise InputError(f"X has {rows} rows and X* {others}: pass one successor per row")
         with torch.no_grad():
-            values_next = subject.values(there)
+            values_next = evaluated(subject, there)
         blocks = _closed_form(subject, here, there) or kernel_blocks(subject, here, there, len(values))
         return Kernel(subject, here, there, values, values_next, blocks)
 

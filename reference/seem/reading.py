@@ -48,8 +48,9 @@ def read(
         critics: One module or several, with one or several values per row; they may share parts. Each takes (s, a), or
             both side by side where its forward has one argument. None with ``batch`` as `blocks_of_arrays` wants it.
         batch: M transitions: a mapping, named tuple or object with observations, actions, rewards, next_observations,
-            terminals (never time-outs), discounts by row, targets; or the raw form with x, x_next, td_error. Tensors
-            or arrays, (M,) or (M, 1), of any dtype. Or a mapping with ``gram`` and ``gram_next``, or with gradients
+            terminals (never time-outs; or masks, not_done), discounts by row (or intervals, the steps behind n-step
+            returns), targets; or the raw form with x, x_next, td_error. Tensors or arrays, (M,) or (M, 1), of any
+            dtype. Or a mapping with ``gram`` and ``gram_next``, or with gradients
             by row ``gradients`` and ``gradients_next``, as arrays of other frameworks.
         training: Loss, optimiser and targets.
         policy: Gives π(s'), also where the batch has next actions: a module (it is copied) or a function of s'.
@@ -78,6 +79,12 @@ def read(
     """
     if policy is not None and next_actions is not None:
         raise InputError("both policy and next_actions are given: pass the one that the targets are made of")
+    if not isinstance(training, Training):
+        raise InputError(f"training is a {type(training).__name__}: pass seem.Training(discount=..., lr=...)")
+    if dtype not in (None, torch.float32, torch.float64):
+        raise InputError(
+            f"dtype {dtype} is impossible: pass torch.float64, torch.float32, or None to keep the critics'"
+        )
     with untouched():
         if critics is None:
             if with_optimiser:
@@ -113,7 +120,7 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
     if look.under_optimiser is None:
         reasons["under_optimiser"] = NOT_ASKED
     share = backup_weights(look.values_next, backup)
-    discounts = column(training.discount, rows, "discount") if look.discounts is None else look.discounts
+    discounts = look.discounts
     check_discount(discounts)
     gram, following = look.gram, torch.einsum("ka,kjab->jab", share, look.gram_next)
     mask = 1 - look.terminals

@@ -48,6 +48,10 @@ def check_modules(modules: Sequence[Any]) -> None:
             )
         check_rows_are_apart(whole)
         for module in whole.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise InputError(
+                    "a compiled TorchScript critic shows no gradients of its rows: pass what it was made of"
+                )
             if FSDP & {base.__name__ for base in type(module).__mro__}:
                 raise InputError("a sharded critic (FSDP) has no gradients of its own here: read an unsharded copy")
         for name, tensor in (*whole.named_parameters(), *whole.named_buffers()):

@@ -6,7 +6,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("seem", "beartype.beartype")
+import reference.tests.shape_checks  # noqa: F401 - the hook takes it from where it is loaded
+
+install_import_hook("seem", "reference.tests.shape_checks.checked")
 
 from reference.tests.download_server import Server  # noqa: E402 - it imports the package: the hook must stand before
 

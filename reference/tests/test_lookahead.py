@@ -199,6 +199,35 @@ def test_drifts_that_cannot_be():
             look_ahead(critic, ROWS, drift=drift_of([critic]), **settings)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (torch.empty(0, 1), "no rows"),
+        (torch.tensor(1.0), "no rows"),
+        (torch.tensor([[1.0], [math.nan]]), r"the batch\[1, 0\] is nan"),
+        (torch.tensor([[math.inf]]), r"the batch\[0, 0\] is inf"),
+    ],
+)
+def test_rows_that_are_none_or_no_numbers_are_no_alarm(rows, said):
+    critic = linear()
+    with pytest.raises(InputError, match=said):
+        look_ahead(critic, {"x": rows.double()}, drift=drift_of([critic]), bound=1.0)
+
+
+def test_rows_have_the_names_of_libraries():
+    critic = nn.Linear(3, 1).double()
+    states, actions = torch.ones(4, 2).double(), torch.ones(4, 1).double()
+    found = [
+        look_ahead(critic, batch, drift=drift_of([critic]), bound=1e3)
+        for batch in (
+            {"obs": states, "act": actions},
+            {"observation": states, "action": actions},
+            (states, actions) * 2,
+        )
+    ]
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_drift_that_turns_has_no_acceleration():
     critic = linear(0.0)
     trail = Trail(critic)

@@ -15,6 +15,7 @@ MODULES = {
     "surge": "studies.training.surge",
     "discount": "studies.training.discount",
     "normalisation": "studies.training.normalisation",
+    "normalisation-long": "studies.training.normalisation_long",
     "targets": "studies.training.targets",
     "critical-point": "studies.training.critical_point",
     "sac": "studies.training.sac",
