@@ -123,7 +123,7 @@ class Told:
 
     def estimates(self) -> tuple[float, float]:
         """Both numbers of the runs themselves."""
-        every = np.arange(self.alarms.runs)
+        every = np.arange(len(self.alarms.right))
         area, precision = (float(statistic(every)) for statistic in self.statistics().values())
         return area, precision
 
@@ -191,7 +191,7 @@ def _compare(name: str, best: Told, rival: Told | None, what: str, said: str) ->
     if rival is None:
         return Verdict(name, "open", "all readings have the same answer")
     one, other = best.statistics()[what], rival.statistics()[what]
-    found = over_runs(best.alarms.runs, lambda drawn: one(drawn) - other(drawn), resamples=RESAMPLES)
-    every = np.arange(best.alarms.runs)
+    found = over_runs(len(best.alarms.right), lambda drawn: one(drawn) - other(drawn), resamples=RESAMPLES)
+    every = np.arange(len(best.alarms.right))
     evidence = f"{float(one(every)):.3f} against {float(other(every)):.3f}, difference paired by run"
     return Verdict(name, side(found), f"{evidence} {in_words(found, '+.3f')}; {said}")

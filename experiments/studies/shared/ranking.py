@@ -5,7 +5,6 @@ Readings of one run are not independent: every interval here draws whole runs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,6 @@ from seem.statistics import Interval, bootstrap_interval
 Series = NDArray[np.float64]
 Scored = list[tuple[Series, NDArray[np.bool_]]]
 """By run, the scores of the readings that can be judged, and whether a divergence follows within the horizon."""
-TOGETHER = 100
-"""Resamples whose readings are in memory at once."""
 
 
 def labelled(run: KeptRun, horizon: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -91,40 +88,31 @@ def ranking(scores: Scored) -> Ranking | None:
 
 @dataclass(frozen=True)
 class Alarms:
-    """The readings of several runs from the highest score down, and an alarm that reaches down to some recall.
+    """What alarms at falling thresholds raise, so that resamples of whole runs are sums.
+
+    A threshold that no reading before a divergence has as its score adds false alarms alone: only their scores count.
 
     Attributes:
-        run: Which run each reading is of, shape (readings,).
-        will: Whether a divergence follows, as 0 or 1, shape (readings,).
-        last: Whether a reading is the last one of its score: an alarm cannot part equal scores, shape (readings,).
-        runs: How many runs there are.
+        right: Readings before a divergence that each threshold adds to the one before it, shape (runs, thresholds).
+        raised: All readings that it adds, likewise.
         recall: The share of the readings before a divergence that the alarm has to catch.
     """
 
-    run: NDArray[np.int64]
-    will: Series
-    last: NDArray[np.bool_]
-    runs: int
+    right: Series
+    raised: Series
     recall: float
 
     def precisions(self, drawn: Series) -> Series:
-        """Precision of the highest threshold with that recall, of resamples given as in `Ranking.areas`.
+        """Precision at the highest threshold with that recall, of resamples given as in `Ranking.areas`.
 
         A resample without a divergence has no such threshold, and a precision of 0.
         """
-        counts = counts_of(drawn, self.runs)
-        flat = counts.reshape(-1, self.runs)
-        parts = [flat[start : start + TOGETHER] for start in range(0, len(flat), TOGETHER)]
-        return np.concatenate([self._precisions(part) for part in parts]).reshape(counts.shape[:-1])
-
-    def _precisions(self, counts: Series) -> Series:
-        weights = counts[:, self.run]
-        right, raised = np.cumsum(weights * self.will, axis=1), np.cumsum(weights, axis=1)
+        counts = counts_of(drawn, len(self.right))
+        right, raised = (np.cumsum(counts @ added, axis=-1) for added in (self.right, self.raised))
         # 1e-12: .9 of ten is 9.000000000000002 in floating point.
-        enough = self.last & (right >= self.recall * right[:, -1:] - 1e-12)
-        first = np.argmax(enough, axis=1)
-        caught, alarms = (part[np.arange(len(part)), first] for part in (right, raised))
-        return np.where(caught > 0, caught / np.where(caught > 0, alarms, 1), 0.0)
+        first = np.argmax(right >= self.recall * right[..., -1:] - 1e-12, axis=-1)[..., None]
+        caught, alarmed = (np.take_along_axis(part, first, -1)[..., 0] for part in (right, raised))
+        return np.where(caught > 0, caught / np.where(caught > 0, alarmed, 1), 0.0)
 
 
 def alarms(scores: Scored, recall: float) -> Alarms | None:
@@ -138,15 +126,26 @@ def alarms(scores: Scored, recall: float) -> Alarms | None:
     if not will.any() or will.all():
         return None
     run = np.repeat(np.arange(len(scores)), [len(own) for own, _ in scores])
-    order = np.argsort(-every, kind="stable")
-    values = every[order]
-    last = np.append(values[1:] != values[:-1], True)
-    return Alarms(run[order], will[order].astype(np.float64), last, len(scores), recall)
+    thresholds = np.unique(every[will])
+    place = len(thresholds) - np.searchsorted(thresholds, every, "right")  # the highest that it reaches, from above
+    added = []
+    for counted in (will, place < len(thresholds)):
+        table = np.zeros((len(scores), len(thresholds)))
+        np.add.at(table, (run[counted], place[counted]), 1)
+        added.append(table)
+    return Alarms(*added, recall)
 
 
 def counts_of(drawn: Series, runs: int) -> Series:
-    """How often each run is in each resample, shape (..., runs)."""
-    return np.apply_along_axis(partial(np.bincount, minlength=runs), -1, drawn.astype(np.int64)).astype(np.float64)
+    """How often each run is in each resample, shape (..., runs).
+
+    Args:
+        drawn: The numbers of the runs in each, shape (..., any).
+        runs: How many there are.
+    """
+    flat = drawn.reshape(-1, drawn.shape[-1]).astype(np.int64)
+    apart = flat + runs * np.arange(len(flat))[:, None]
+    return np.bincount(apart.ravel(), minlength=runs * len(flat)).reshape(*drawn.shape[:-1], runs).astype(np.float64)
 
 
 def over_runs(
