@@ -46,6 +46,7 @@ def run(
             "mean_abs_q": np.full(len(read_at), BOUND / 2) if left is None else BOUND * (read_at / left) ** depth,
             "gate": np.full(len(read_at), float(left is not None)),
             "crossing": stated,
+            "accelerated": stated,
             "leaves_at": read_at + stated,
             "earliest": np.where(np.isfinite(stated), read_at + interval[0] * stated, np.nan),
             "latest": np.where(np.isfinite(stated), read_at + interval[1] * stated, np.nan),

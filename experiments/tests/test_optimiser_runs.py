@@ -162,7 +162,12 @@ def test_a_run_goes_on_for_the_longer_horizon_after_its_critic_has_left(tmp_path
     # At the last reading the line along the last ten steps crosses the bound where it was said.
     at = kept["read_at"][-1]
     drift = [(late - early) / 10 for early, late in zip(copies[at - 10], copies[at], strict=True)]
+    before = [(late - early) / 10 for early, late in zip(copies[at - 20], copies[at - 10], strict=True)]
+    own, shared = (sum((a.double() * b).sum().item() for a, b in zip(drift, d, strict=True)) for d in (drift, before))
+    growth = math.log(own / shared) / 10
     crossing = column(kept, "crossing")[-1]
+    way = crossing * (1 - growth * 5)
+    assert column(kept, "accelerated")[-1] == pytest.approx((math.sqrt(1 + 2 * growth * way) - 1) / growth, rel=1e-3)
     for parameter, now, step in zip(agent.critics.parameters(), copies[at], drift, strict=True):
         parameter.data = now + crossing * step
     assert agent.values(rows).abs().mean().item() == pytest.approx(bound, rel=1e-2)

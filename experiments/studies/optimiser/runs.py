@@ -44,13 +44,15 @@ SAID = (
     "gate",
     *(f"growth_{steps}" for steps in HORIZONS),
     "crossing",
+    "accelerated",
     "leaves_at",
     "earliest",
     "latest",
 )
 """What is kept of a reading: mean |Q|; SEEM of both twins jointly, over its norm, its abscissa, and the norm of their
 joint kernel; the leading eigenvalue under the optimiser times h, and whether it counts as excited; ln of the predicted
-growth of ‖u‖; the plain crossing; and the stated step of leaving with its interval. What is not said is nan."""
+growth of ‖u‖; the plain crossing, and the accelerated time; and the stated step of leaving with its interval. What is
+not said is nan."""
 DIGITS = 5
 
 
@@ -250,7 +252,7 @@ class Watched:
             float(under.excited is not False),
             *growths(under.path(FAR), HORIZONS),
             ahead.crossing,
-            *(math.nan if value is None else value for value in stated),
+            *(math.nan if value is None else value for value in (ahead.accelerated, *stated)),
         ]
 
 
