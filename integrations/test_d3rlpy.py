@@ -60,7 +60,7 @@ def bits(algo):
     parts = [part for part in modules if isinstance(part, torch.nn.Module)]
     optimisers = [part.optim for part in modules if hasattr(part, "optim")]
     keys = np.random.get_state()[1]  # noqa: NPY002 - the generator that the library draws from
-    return state_of(*parts, *optimisers) + [torch.tensor(random.getstate()[1]), torch.from_numpy(keys.astype(np.int64))]
+    return [*state_of(*parts, *optimisers), torch.tensor(random.getstate()[1]), torch.from_numpy(keys.astype(np.int64))]
 
 
 @pytest.mark.parametrize(

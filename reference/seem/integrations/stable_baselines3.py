@@ -1,9 +1,9 @@
 """A watch for stable-baselines3: a callback of ``learn``, and a line beside ``train`` for offline loops.
 
 Rows come from the replay buffer as the library samples them, with the statistics of VecNormalize; X* from the target
-actor of TD3 and DDPG, from the mode of SAC's, whose entropy term is not read. What can be earned is max |r|/(1-γ) of the
-rewards that the buffer holds, scaled as they are now: online it moves as rewards are seen. Entries go to the logger
-under ``seem/``.
+actor of TD3 and DDPG, from the mode of SAC's, whose entropy term is not read. What can be earned is max |r|/(1-γ) of
+the rewards that the buffer holds, scaled as they are now: online it moves as rewards are seen. Entries go to the
+logger under ``seem/``.
 """
 
 from typing import Any
