@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from seem.dynamics import Training
@@ -131,7 +132,9 @@ def remedies(reading: Reading | None, training: Training, critics: Any) -> tuple
     inner = [part for module in modules if isinstance(module, nn.Module) for part in module.modules()]
     found = [HAS_NORM if any(isinstance(part, NORMALISERS) for part in inner) else LAYER_NORM]
     if reading is not None and not reading.overflowed:
-        with suppress(np.linalg.LinAlgError, ArithmeticError):  # of a critic on its way to an overflow
+        with suppress(
+            np.linalg.LinAlgError, torch.linalg.LinAlgError, ArithmeticError
+        ):  # of a critic on its way to an overflow
             found += _of_margins(reading, training)
     return tuple(found) if len(found) > 1 else (*found, SOME_DISCOUNT)
 

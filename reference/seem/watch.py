@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from seem.alarms import Alarm, AlarmError, AlarmWarning, Kind, describe, kind_of_alarm, remedies
@@ -31,6 +32,8 @@ from seem.watch_history import HistoryFile
 
 OnAlarm = str | Callable[[Alarm], Any]
 WAYS = ("warn", "stop", "raise")
+OVERFLOWS = (ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)
+"""What an eigenvalue routine says of a critic on its way out of the floating-point range."""
 AHEAD = 10
 """Horizons that are looked ahead: a forecast is shown long before it is an alarm."""
 
@@ -199,10 +202,10 @@ class Watch:
                 self._say("all rewards so far are 0, so that what can be earned is unknown: pass bound to the watch")
             reading, said = self._look(critics, rows, step, limit, options)
             kind = kind_of_alarm(reading, said, bound=limit, horizon=self.horizon)
-        except InputError as error:
+        except (InputError, *OVERFLOWS) as error:
             if diverged(critics, options["policy"], options["target_critics"], rows):
                 kind = "not finite"
-            elif not self.history:
+            elif isinstance(error, InputError) and not self.history:
                 raise
             else:
                 self._say(f"the watch could not read at step {step} and training goes on: {error}")
@@ -218,9 +221,8 @@ class Watch:
         drift = None if critics is None or limit is None or reading.overflowed else self._drift(critics, step)
         if drift is None or limit is None or reading.mean_abs_q is None or reading.mean_abs_q > limit:
             return reading, None
-        farthest = AHEAD * self.horizon
-        outputs = options["outputs"]
-        ahead = look_ahead(critics, rows, drift=drift, bound=limit, step=step, horizon=farthest, outputs=outputs)
+        line = {"drift": drift, "bound": limit, "horizon": AHEAD * self.horizon, "outputs": options["outputs"]}
+        ahead = look_ahead(critics, rows, step=step, **line)
         if ahead.crossing <= self.horizon and self._gate_is_the_optimisers():
             reading = self._with_optimiser(critics, rows, reading, options)
         settings = {"ahead": ahead, "training": self.training, "calibration": self.calibration}
@@ -233,7 +235,7 @@ class Watch:
         """The same reading with the optimiser's step linearised, where it can be."""
         try:
             return read(critics, rows, **options, solver=lambda matrix, growing: plain.bounds, with_optimiser=True)
-        except InputError as error:
+        except (InputError, *OVERFLOWS) as error:
             self._say(f"the gate is the sign of SEEM, as the optimiser's step cannot be linearised: {error}")
             return plain
 
