@@ -57,6 +57,13 @@ class Alarm:
     remedies: tuple[str, ...] = ()
 
 
+OVERFLOWS = (
+    *(ArithmeticError, np.linalg.LinAlgError),
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage]
+)
+"""What an eigenvalue routine says of a critic on its way out of the floating-point range."""
+
+
 class AlarmError(RuntimeError):
     """Raised by a watch with ``on_alarm="raise"``.
 
@@ -132,9 +139,7 @@ def remedies(reading: Reading | None, training: Training, critics: Any) -> tuple
     inner = [part for module in modules if isinstance(module, nn.Module) for part in module.modules()]
     found = [HAS_NORM if any(isinstance(part, NORMALISERS) for part in inner) else LAYER_NORM]
     if reading is not None and not reading.overflowed:
-        with suppress(
-            np.linalg.LinAlgError, torch.linalg.LinAlgError, ArithmeticError
-        ):  # of a critic on its way to an overflow
+        with suppress(*OVERFLOWS):
             found += _of_margins(reading, training)
     return tuple(found) if len(found) > 1 else (*found, SOME_DISCOUNT)
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from seem.alarms import Alarm, AlarmError, AlarmWarning, Kind, describe, kind_of_alarm, remedies
+from seem.alarms import OVERFLOWS, Alarm, AlarmError, AlarmWarning, Kind, describe, kind_of_alarm, remedies
 from seem.batches import tensors, thinned
 from seem.bounded import BoundedSolver
 from seem.calibration import Calibration
@@ -32,8 +31,6 @@ from seem.watch_history import HistoryFile
 
 OnAlarm = str | Callable[[Alarm], Any]
 WAYS = ("warn", "stop", "raise")
-OVERFLOWS = (ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)
-"""What an eigenvalue routine says of a critic on its way out of the floating-point range."""
 AHEAD = 10
 """Horizons that are looked ahead: a forecast is shown long before it is an alarm."""
 
