@@ -12,7 +12,7 @@ from seem.blocks import Look
 from seem.dynamics import Training
 from seem.errors import InputError
 
-KNOWN = ("terminals", "going_on", "discounts", "intervals")
+KNOWN = ("terminals", "masks", "discounts", "intervals")
 """Parts of any batch that have a meaning here too."""
 PARTS = frozenset(
     {"gram", "gram_next", "gradients", "gradients_next", "values", "values_next", "td_error", "terminals", "discounts"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seem.batches import NO_TERMINALS
+from seem.batches import NO_TERMINALS, thinned
 from seem.dynamics import Training
 from seem.errors import InputError
 from seem.reading import read
@@ -117,14 +117,20 @@ def test_steps_that_are_none_are_refused(rows, critic, steps):
         read(critic, rows | {"intervals": torch.full((M,), steps)}, training=TRAINING)
 
 
-@pytest.mark.parametrize("name", ["going_on", "masks"])
-def test_masks_are_zero_or_one(rows, critic, name):
+def test_masks_are_zero_or_one(rows, critic):
     other = {key: value for key, value in rows.items() if key != "terminals"}
-    if name == "masks":
-        with pytest.raises(InputError, match=r"is 0\.5"):
-            read(critic, other | {name: torch.full((M,), 0.5)}, training=TRAINING)
-    else:
-        assert read(critic, other | {name: torch.ones(M)}, training=TRAINING).notes == (NO_TERMINALS,)
+    with pytest.raises(InputError, match=r"is 0\.5"):
+        read(critic, other | {"masks": torch.full((M,), 0.5)}, training=TRAINING)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"terminals": "not_done"}, {"terminals": "dones"}, {"observations": "obs", "next_observations": "obs_next"}],
+)
+def test_a_batch_of_fewer_rows_has_all_its_parts(rows, critic, names):
+    whole = renamed(rows | {"intervals": 1 + torch.arange(M) % 3}, **names)
+    fewer = {name: values[::11] for name, values in whole.items()}
+    assert same(read(critic, thinned(whole, 2), training=TRAINING), read(critic, fewer, training=TRAINING))
 
 
 @pytest.mark.parametrize("width", [1, 3])

@@ -1,4 +1,4 @@
-"""The README's example of measuring one's own critic runs as it stands there."""
+"""The README's examples of measuring one's own critic, and of watching one's own training, run as they stand there."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import nn
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_readme_example(capsys):
+def test_readme_examples(capsys):
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -31,11 +31,19 @@ def test_readme_example(capsys):
             "dones": torch.zeros(6, 1, dtype=torch.bool),
         },
         "policy": nn.Sequential(nn.Linear(3, 2), nn.Tanh()),
+        "step": 0,
     }
-    block = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    exec(block[1], names)  # noqa: S102 - the example is this repository's own text
+    trained = [*names["critic"].parameters(), *names["twin"].parameters()]
+    names["critic_optimiser"] = torch.optim.Adam(trained)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)  # noqa: S102 - the example is this repository's own text
     leading, growth, critical = capsys.readouterr().out.split()
     assert float(growth) > 0
     assert float(leading) == names["reading"].leading
     assert critical == "None" or 0 < float(critical) <= 1
     assert names["reading"].rows == 6
+    (entry,) = names["watch"].history
+    assert round(entry["bound"], 6) == 100
+    assert entry["mean_abs_q"] == names["reading"].mean_abs_q
