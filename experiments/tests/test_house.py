@@ -34,7 +34,7 @@ PACKAGES = {
 }
 MODULES = {name: name for name in ("theory", "properties", "claims", "docs", "benchmarks", "experiments")}
 TOP = {".ci", "benchmarks", "claims", "docs", "experiments", "properties", "reference", "theory"}
-SCRIPTS = {"verify", "record", "findings", "forecast_errors", "float64_readings", "run_gpu"}
+SCRIPTS = {"verify", "record", "findings", "forecast_errors", "float64_readings", "picture", "run_gpu"}
 """Beginnings of the names that users type in experiments/."""
 
 
