@@ -1,6 +1,7 @@
 """The tables of claims: the README's headlines, and all of them in claims/README.md, by topic."""
 
 import html
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,17 +26,17 @@ HEADLINES = (
 WHOLE = "claims/README.md"
 ABOUT = """# Claims
 
-Every sentence of the theory that can be false, by topic; what has failed without a theorem's hypothesis stands under the
-theorem (↳). A verdict is computed from tests and recorded runs by `nox -s claims`, which writes this page, and is never
-typed. *Verified under assumptions*: all evidence passes, and the claim assumes something; *refuted*: a counterexample
-stands; *open*: the evidence cannot decide. Whose sentence: *printed* in the paper or its code, *recalled* from the
-paper's body, *circulated* in summaries, or *this project*'s.
+Every sentence of the theory that can be false, by topic; what has failed without a theorem's hypothesis stands under
+the theorem (↳). A verdict is computed from tests and recorded runs by `nox -s claims`, which writes this page, and is
+never typed. *Verified under assumptions*: all evidence passes, and the claim assumes something; *refuted*: a
+counterexample stands; *open*: the evidence cannot decide. Whose sentence it is: *printed* in the paper or its code,
+*recalled* from the paper's body, *circulated* in summaries, or *this project*'s.
 
 From each row it is one step to the formula (a derivation in sympy), the code, the tests and the recorded runs.
 `pytest --claim SGD-LAW` runs the tests of one row; `python -m seem cite SGD-LAW` prints what it assumes, what would
 refute it and what it rests on. [report.html](report.html), opened in a browser, holds all of that on one page.
-[FINDINGS.md](../experiments/FINDINGS.md) counts otherwise: it has each sentence of each study, while a claim may rest on
-several of them, or on tests alone. How a claim is added: [the guide](../docs/guides/claims.md).
+[FINDINGS.md](../experiments/FINDINGS.md) counts otherwise: it has each sentence of each study, while a claim may rest
+on several of them, or on tests alone. How a claim is added: [the guide](../docs/guides/claims.md).
 """
 Link = Callable[[str, str], str]
 """From a path below the root and a word to a link in Markdown."""
@@ -104,7 +105,7 @@ def table(ledger: dict[str, Any], link: Link) -> Iterator[str]:
     yield from (f"- {line}" for line in counted(claims))
     refuted = [claim["id"] for claim in claims if claim["verdict"] == "refuted" and not is_needed(claim)]
     yield f"\nRefuted: {', '.join(f'[{name}](#{name})' for name in refuted)}."
-    needed = [claim for claim in claims if is_needed(claim)]
+    needed, names = [claim for claim in claims if is_needed(claim)], {claim["id"] for claim in claims}
     topics: dict[str, list[dict[str, Any]]] = {}
     for claim in claims:
         if claim not in needed:
@@ -114,15 +115,17 @@ def table(ledger: dict[str, Any], link: Link) -> Iterator[str]:
         yield "| claim | whose | verdict | follow it |"
         yield "|---|---|---|---|"
         for claim in own:
-            yield _row(claim, link)
-            yield from (_row(below, link) for below in needed if below["sharpens"] == claim["id"])
+            yield _row(claim, link, names)
+            yield from (_row(below, link, names) for below in needed if below["sharpens"] == claim["id"])
 
 
-def _row(claim: dict[str, Any], link: Link) -> str:
+def _row(claim: dict[str, Any], link: Link, names: set[str]) -> str:
     mark = "↳ " if is_needed(claim) else ""
     name = f'<a id="{html.escape(claim["id"])}"></a>{mark}`{claim["id"]}`'
     places = " · ".join(_places(claim, link))
-    return f"| {name} {in_markdown(claim['statement'])} | {claim['whose']} | {_verdict(claim)} | {places} |"
+    words = re.split(r"\b([A-Z][A-Z0-9]*(?:-[A-Z0-9]+)+)\b", in_markdown(claim["statement"]))
+    statement = "".join(f"[{word}](#{word})" if word in names else word for word in words)
+    return f"| {name} {statement} | {claim['whose']} | {_verdict(claim)} | {places} |"
 
 
 def _places(claim: dict[str, Any], link: Link) -> Iterator[str]:
@@ -145,7 +148,7 @@ def _verdict(claim: dict[str, Any]) -> str:
     if claim["broken"]:
         return "**evidence broken**"
     if is_needed(claim):
-        return f"needed for `{claim['sharpens']}`"
+        return f"needed for [{claim['sharpens']}](#{claim['sharpens']})"
     return "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
 
 

@@ -75,7 +75,7 @@ def test_headlines_that_hold_and_headlines_that_do_not_stand_beside_each_other()
     assert len(verdicts) == 8
     assert verdicts.count("refuted") >= 3
     assert not [name for name in tables.HEADLINES if tables.is_needed(claims[name])]
-    with pytest.raises(LedgerError, match="names? 'SIGN-GROWTH', which is no claim"):
+    with pytest.raises(LedgerError, match="name 'SIGN-GROWTH', which is no claim"):
         tables.headlines({"claims": [], "counts": dict.fromkeys(VERDICTS, 0)})
 
 
@@ -92,6 +92,17 @@ def fresh() -> str:
 
 def test_the_committed_page_is_that_of_the_ledger(fresh):
     assert without_images(report.PAGE.read_text(encoding="utf-8")) == without_images(fresh), STALE
+
+
+def test_an_id_leads_to_its_claim_wherever_it_is_named(fresh):
+    assert fresh.count('<code><a href="#SGD-LAW">SGD-LAW</a></code></summary>') == 1
+    (bound,) = [claim for claim in WRITTEN["claims"] if claim["id"] == "DISCOUNT-THRESHOLD"]
+    assert "DISCOUNT-TENTH" in bound["statement"]
+    assert "([DISCOUNT-TENTH](#DISCOUNT-TENTH))" in tables.whole(WRITTEN)
+    names = frozenset({"A-B"})
+    assert page_module._linked("A-B, A-B-C and <A-B>", names) == (
+        '<a href="#A-B">A-B</a>, A-B-C and &lt;<a href="#A-B">A-B</a>&gt;'
+    )
 
 
 class Links(html.parser.HTMLParser):

@@ -82,7 +82,7 @@ def claims(ledger: dict[str, Any]) -> list[str]:
         derived = path.startswith("theory/") and "test_" not in path
         return f"[{word}](_generated/derivations/{word}.md)" if derived else f"`{path}`"
 
-    page = "\n".join(table(ledger, link))
+    page = re.sub(r"\[([^\]]+)\]\(#\1\)", r'<a href="#\1">\1</a>', "\n".join(table(ledger, link)))
     named = r'<a id="([^"]+)"></a>((?:↳ )?)`\1`'
     return [re.sub(named, r'<a id="\1"></a>\2<a href="report.html#\1"><code>\1</code></a>', page)]
 
