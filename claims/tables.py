@@ -38,6 +38,8 @@ refute it and what it rests on. [report.html](report.html), opened in a browser,
 [FINDINGS.md](../experiments/FINDINGS.md) counts otherwise: it has each sentence of each study, while a claim may rest
 on several of them, or on tests alone. How a claim is added: [the guide](../docs/guides/claims.md).
 """
+JUDGED_AGAIN = "experiments/tests/test_recorded.py"
+"""The test that judges every recorded run anew."""
 Link = Callable[[str, str], str]
 """From a path below the root and a word to a link in Markdown."""
 
@@ -132,11 +134,12 @@ def _places(claim: dict[str, Any], link: Link) -> Iterator[str]:
     """Formula, code, tests and runs, each kind once, with a link per file."""
     tests = [item for item in (*claim["supports"], *claim["refutes"]) if not item.startswith(RECORD)]
     runs = [item for item in (*claim["supports"], *claim["refutes"]) if item.startswith(RECORD)]
+    files = [test.partition("::")[0] for test in tests] + ([JUDGED_AGAIN] if runs else [])
     folders = [item.removeprefix(RECORD).partition(": ")[0] for item in runs]
     kinds = {
         "formula": [(f"theory/{claim['derivation']}.py", claim["derivation"])] if claim["derivation"] else [],
         "code": [place.partition("::")[::2] for place in claim["implemented_by"]],
-        "tests": [(path, path.rpartition("/")[2]) for path in (test.partition("::")[0] for test in tests)],
+        "tests": [(path, path.rpartition("/")[2]) for path in files],
         "runs": [(f"{RECORDED}/{folder}", folder) for folder in folders],
     }
     for kind, places in kinds.items():

@@ -59,9 +59,11 @@ def test_every_headline_leads_to_its_row_and_every_row_to_formula_code_tests_and
         assert (ROOT / "claims" / path).exists(), f"{tables.WHOLE} leads to {path}, which is not there"
     for claim in WRITTEN["claims"]:
         (row,) = [line for line in whole.splitlines() if f'<a id="{claim["id"]}"></a>' in line]
-        files = {item.partition("::")[0] for item in (*claim["supports"], *claim["refutes"])}
-        tests = {name for name in files if not name.startswith(RECORD)}
-        records = {f"experiments/recorded/{name.removeprefix(RECORD).partition(': ')[0]}" for name in files - tests}
+        evidence = (*claim["supports"], *claim["refutes"])
+        runs = [item.removeprefix(RECORD) for item in evidence if item.startswith(RECORD)]
+        records = {f"experiments/recorded/{run.partition(': ')[0]}" for run in runs}
+        tests = {item.partition("::")[0] for item in evidence if not item.startswith(RECORD)}
+        tests |= {tables.JUDGED_AGAIN} if runs else set()
         code = {place.partition("::")[0] for place in claim["implemented_by"]}
         formula = {f"theory/{claim['derivation']}.py"} if claim["derivation"] else set()
         assert {path.removeprefix("../") for path in re.findall(r"\]\((\.\./[^)]+)\)", row)} == (
