@@ -79,23 +79,24 @@ def readings_of_jax(session: nox.Session) -> None:
     session.run("pytest", "reference/tests/test_read_jax.py", *session.posargs)
 
 
-def read_critics_of(session: nox.Session, library: str, *packages: str) -> None:
-    """Read the critics that a library makes, beside the package in one environment."""
+def read_critics_of(session: nox.Session, library: str, *packages: str, watched: bool = False) -> None:
+    """Read the critics that a library makes, and watch its training, beside the package in one environment."""
     install(session, "test")
     session.install("-c", "constraints.txt", *packages)
-    session.run("pytest", f"reference/tests/libraries/test_{library}.py", *session.posargs)
+    tests = [f"reference/tests/libraries/test_{library}.py", *([f"integrations/test_{library}.py"] if watched else [])]
+    session.run("pytest", *(session.posargs or tests))
 
 
-@nox.session(name="kernels-d3rlpy", tags=["libraries"])
+@nox.session(name="kernels-d3rlpy", tags=["libraries", "integrations"])
 def kernels_d3rlpy(session: nox.Session) -> None:
-    """Hold the kernel of d3rlpy's critics against autograd row by row."""
-    read_critics_of(session, "d3rlpy", "d3rlpy==2.8.0")
+    """Hold the kernel of d3rlpy's critics against autograd row by row, and watch its training."""
+    read_critics_of(session, "d3rlpy", "d3rlpy==2.8.0", watched=True)
 
 
-@nox.session(name="kernels-stable-baselines3", tags=["libraries"])
+@nox.session(name="kernels-stable-baselines3", tags=["libraries", "integrations"])
 def kernels_stable_baselines3(session: nox.Session) -> None:
-    """Hold the kernel of stable-baselines3's critics against autograd row by row."""
-    read_critics_of(session, "stable_baselines3", "stable-baselines3==2.9.2")
+    """Hold the kernel of stable-baselines3's critics against autograd row by row, and watch its training."""
+    read_critics_of(session, "stable_baselines3", "stable-baselines3==2.9.2", watched=True)
 
 
 @nox.session(name="kernels-torchrl", tags=["libraries"])

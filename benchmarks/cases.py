@@ -11,6 +11,7 @@ from torch import Tensor
 from seem.agents.stacked_td3 import StackedTD3
 from seem.agents.td3 import TD3, TD3Config
 from seem.datasets.dataset import EMBEDDED, load
+from seem.lookahead import value_bound
 from seem.networks import Critic, MLPConfig
 from seem.transitions import Transitions
 
@@ -109,6 +110,7 @@ class Trained:
         table: Its data.
         generator: Draws the minibatches.
         rows: Transitions to read on.
+        bound: What mean |Q| must not pass.
     """
 
     stack: StackedTD3
@@ -116,6 +118,7 @@ class Trained:
     table: Tensor
     generator: torch.Generator
     rows: Transitions
+    bound: float
 
     @classmethod
     def start(cls, normalisation: str, rows: int, *, discount: float = DISCOUNT, seed: int = 0) -> "Trained":
@@ -127,7 +130,8 @@ class Trained:
         agent = TD3(config, transitions.observation_dim, transitions.action_dim, seed=seed)
         stack = StackedTD3([agent])
         chosen = transitions.subset(min(rows, len(transitions)), torch.Generator().manual_seed(1))
-        return cls(stack, agent, stack.table(transitions), torch.Generator().manual_seed(seed), chosen)
+        bound = value_bound(transitions.rewards, discount)
+        return cls(stack, agent, stack.table(transitions), torch.Generator().manual_seed(seed), chosen, bound)
 
     def train(self, steps: int) -> None:
         """Take steps on minibatches of 256."""

@@ -32,7 +32,7 @@ class BenchmarkOptions:
     """Command line of the benchmarks.
 
     Attributes:
-        groups: Which: "gram", "reading", "training", "monitor", "growth"; all without one.
+        groups: Which: "gram", "reading", "training", "watch", "growth"; all without one.
         rounds: Rounds that count; medians and quartiles are over them.
         write: Record what was run in benchmarks/results.json and benchmarks/RESULTS.md; the other groups stay.
     """
@@ -73,10 +73,10 @@ def training(rounds: int) -> Iterator[Row]:
     yield bench_training.where_time_goes()
 
 
-def monitor(rounds: int) -> Iterator[Row]:
+def watch(rounds: int) -> Iterator[Row]:
     """Reading while training; one run each, every reading counted."""
     for normalisation in ("none", "layer"):
-        yield from bench_training.monitor(normalisation)
+        yield from bench_training.watch(normalisation)
 
 
 def growth(rounds: int) -> Iterator[Row]:
@@ -86,7 +86,7 @@ def growth(rounds: int) -> Iterator[Row]:
 
 
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
-    function.__name__: function for function in (gram, reading, foreign, training, monitor, growth)
+    function.__name__: function for function in (gram, reading, foreign, training, watch, growth)
 }
 
 

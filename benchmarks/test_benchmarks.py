@@ -87,14 +87,14 @@ def test_the_page_is_the_record():
 
 
 def test_other_groups_stay_when_one_is_recorded(tmp_path, monkeypatch, capsys):
-    row = Row("monitor", "set|ting", "peer", None, 0.5, kind="share")
+    row = Row("watch", "set|ting", "peer", None, 0.5, kind="share")
     monkeypatch.setattr(run, "RECORD", tmp_path / "results.json")
     monkeypatch.setattr(run, "PAGE", tmp_path / "RESULTS.md")
-    for name in ("gram", "monitor"):
+    for name in ("gram", "watch"):
         monkeypatch.setitem(run.GROUPS, name, lambda rounds, name=name: iter([dataclasses.replace(row, group=name)]))
         run.main(run.BenchmarkOptions(groups=(name,), write=True))
     written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert written.index("## Gram") < written.index("## Monitor")
+    assert written.index("## Gram") < written.index("## Watch")
     assert "| set\\|ting |" in written
 
 

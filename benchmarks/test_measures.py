@@ -217,6 +217,7 @@ def clock(monkeypatch):
 
     class Fake:
         rows = None
+        bound = 7.0
 
         @classmethod
         def start(cls, normalisation, rows, seed=0, discount=0.99):
@@ -231,34 +232,35 @@ def clock(monkeypatch):
 
     class Watch:
         def __init__(self, **options):
-            assert options == {"discount": cases.DISCOUNT, "lr": cases.LR}
+            assert (options["training"].discount, options["training"].lr) == (cases.DISCOUNT, cases.LR)
+            assert (options["every"], options["rows"], options["bound"]) == (100, 128, 7.0)
 
-        def read(self, critic, *, step, **inputs):
+        def read(self, critic, inputs, step):
             clock.now += 0.5
             clock.seen.append(("read", step))
-            return SimpleNamespace(step=step, leading=None)
+            return {"step": float(step), "alarm_not_finite": 0.0}
 
     def spend():
         clock.now += 4.0
 
     for module in (bench_training, bench_reading):
         monkeypatch.setattr(module, "Trained", Fake)
-    monkeypatch.setattr(bench_training, "Monitor", Watch)
+    monkeypatch.setattr(bench_training, "Watch", Watch)
     monkeypatch.setattr(bench_training, "transitions", lambda: None)
     monkeypatch.setattr(bench_training, "eager", lambda rows, steps: clock.seen.append(("eager", steps)) or spend)
     monkeypatch.setattr(bench_training, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 
-def test_the_monitors_share_is_of_the_training_between_its_readings(clock):
-    rows = bench_training.monitor("none", steps=400, every=100)
+def test_the_watchs_share_is_of_the_training_between_its_readings(clock):
+    rows = bench_training.watch("none", steps=400, every=100)
     eager, stacked = (row.value for row in rows)
     # Half a second a reading; ten a hundred steps of the stack; four a tenth of as many of the loop.
     assert stacked == pytest.approx(0.5 / 10, rel=1e-12)
     assert eager == pytest.approx(0.5 / (10 * 4.0), rel=1e-12)
     assert ("eager", 10) in clock.seen
     assert [step for kind, step in clock.seen if kind == "read"] == [100, 200, 300]
-    assert {row.target for row in rows} == {bench_training.MONITOR_TARGET}
+    assert {row.target for row in rows} == {bench_training.WATCH_TARGET}
     assert rows[0].milliseconds == 500.0
 
 

@@ -35,6 +35,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["stable_baselines3"]  # installed by its users alone
 napoleon_use_ivar = True  # an attribute is described once, by its class
 napoleon_attr_annotations = False  # jaxtyping's shapes are no reStructuredText
 napoleon_use_rtype = False

@@ -2,7 +2,7 @@
 
 Run: every block of Python in docs/, in one namespace a page and in a folder of its own, and its printed output compared
 with the block of text below it (words exactly, numbers within 5 %: another processor rounds otherwise); the commands in
-RUN, and `python -m seem`. The README's one block of Python is run by reference/tests/test_readme_example.py, its two
+RUN, and `python -m seem`. The README's blocks of Python are run by reference/tests/test_readme_example.py, its two
 commands in a fresh clone by readme_test.py, the examples of CONTRIBUTING.md by docs/test_contributing.py.
 
 Checked, not run: all other commands of Python scripts, whose own parser gets the options as written; pytest's, whose
@@ -43,6 +43,8 @@ EVERYWHERE = {"du"}
 """Commands of any system."""
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 CLOSE = 0.05
+HISTORY = '{"step":0.0,"seem":1.0,"share_of_bound":0.1}\n'
+"""What a watch leaves in its file."""
 
 
 class Parsed(BaseException):  # no error, and none that a command would catch
@@ -101,7 +103,9 @@ def test_commands(command, tmp_path, monkeypatch):
 def check_script(arguments: list[str], folder: Path, monkeypatch) -> None:
     """Run a script where that takes seconds, else have it parse its options."""
     if arguments[:2] == ["-m", "seem"]:
-        subprocess.run([sys.executable, *arguments], env=outside(), check=True, stdout=subprocess.DEVNULL)
+        if arguments[2] == "watch":
+            (folder / arguments[3]).write_text(HISTORY, encoding="utf-8")
+        subprocess.run([sys.executable, *arguments], env=outside(), cwd=folder, check=True, stdout=subprocess.DEVNULL)
         return
     script, options = arguments[0], arguments[1:]
     if script == "-m":
@@ -182,7 +186,7 @@ def check_pip(arguments: list[str]) -> None:
     assert "constraints.txt" in arguments
     extras = PYPROJECT["project"]["optional-dependencies"]
     for package in (word for word in arguments if word.startswith(".")):
-        asked = re.fullmatch(r"\.(?:\[([\w,]+)\])?", package)[1]
+        asked = re.fullmatch(r"\.(?:\[([\w,-]+)\])?", package)[1]
         assert set(asked.split(",") if asked else ()) <= extras.keys()
 
 
@@ -201,8 +205,10 @@ def test_modules_and_functions_that_are_named_exist():
         prose = documented.BLOCK.sub("", page.read_text(encoding="utf-8"))
         for name in re.findall(r"`(seem(?:\.\w+)+)`", prose):
             try:
-                importlib.import_module(name)
+                found = importlib.util.find_spec(name)  # not imported: it may need a library that is not here
             except ModuleNotFoundError:
+                found = None
+            if found is None:
                 module, _, attribute = name.rpartition(".")
                 assert hasattr(importlib.import_module(module), attribute), f"{page.name} names {name}"
 

@@ -9,7 +9,7 @@ The front door; each name is loaded when it is first used, and with it only what
 - `Training`: how critics are trained: discount, loss, optimiser, targets
 - `read`: critics of any kind, read without being touched
 - `Reading`: what one look says
-- `Monitor`: readings of a critic during a training of one's own
+- `Watch`: readings and alarms during a training of one's own
 - `forecast`: from readings to when Q diverges
 - `look_ahead`: critics along the drift of their parameters
 - `Trail`: copies of the parameters some steps apart, and their drift
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from seem.forecasting import forecast
     from seem.leading import leading_eigenvalue
     from seem.lookahead import look_ahead
-    from seem.monitor import Monitor
     from seem.networks import MLPConfig
     from seem.ntk import gram_blocks
     from seem.reading import read
@@ -44,13 +43,13 @@ if TYPE_CHECKING:
     from seem.records import read_run
     from seem.training import train
     from seem.transitions import Transitions
+    from seem.watch import Watch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Calibration",
     "MLPConfig",
-    "Monitor",
     "Reading",
     "RunConfig",
     "SACConfig",
@@ -58,6 +57,7 @@ __all__ = [
     "Trail",
     "Training",
     "Transitions",
+    "Watch",
     "forecast",
     "gram_blocks",
     "leading_eigenvalue",
@@ -71,7 +71,6 @@ __all__ = [
 _MODULES = {
     "Calibration": "calibration",
     "MLPConfig": "networks",
-    "Monitor": "monitor",
     "Reading": "reading_result",
     "RunConfig": "config",
     "SACConfig": "agents.sac",
@@ -79,6 +78,7 @@ _MODULES = {
     "Trail": "drift",
     "Training": "dynamics",
     "Transitions": "transitions",
+    "Watch": "watch",
     "forecast": "forecasting",
     "gram_blocks": "ntk",
     "leading_eigenvalue": "leading",

@@ -99,7 +99,7 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
     Raises:
         InputError: When a part is missing, has another number of rows, or is not finite.
     """
-    found = _named(given)
+    found = named(given)
     if next_actions is not None:
         found["next_actions"] = next_actions
     trees = {name: tensors(value, name) for name, value in found.items()}
@@ -134,7 +134,64 @@ def batch_of(given: Any, next_actions: Any = None) -> Batch:
     )
 
 
-def _named(given: Any) -> dict[str, Any]:
+def thinned(given: Any, most: int, next_actions: Any = None) -> dict[str, Any]:
+    """A batch as a mapping with the names of `Batch`, of at most some rows, evenly spaced.
+
+    Args:
+        given: See `batch_of`; it is checked there.
+        most: Rows at most.
+        next_actions: π(s'), where the batch does not hold them.
+
+    Returns:
+        Parts as they were given, or their chosen rows; all of them where parts differ in their rows.
+    """
+    found = named(given)
+    if next_actions is not None:
+        found["next_actions"] = next_actions
+    parts = [part for name in ("observations", "x") for part in _arrays(found.get(name))]
+    rows = len(parts[0]) if parts and np.ndim(parts[0]) else 0
+    every = [part for name, tree in found.items() if name != "td_error" for part in _arrays(tree)]
+    if rows <= most or not all(np.ndim(part) and len(part) == rows for part in every):
+        return found
+    chosen = np.linspace(0, rows - 1, most).round().astype(np.int64)
+    error = found.pop("td_error", None)
+    made = {name: _chosen(tree, chosen) for name, tree in found.items()}
+    if error is not None:
+        values = tensors(error, "td_error")
+        made["td_error"] = values[chosen] if len(values) == rows else values[:, chosen]
+    return made
+
+
+def _arrays(tree: Any) -> list[Any]:
+    """The arrays in what a user passes, lists of numbers among them."""
+    if tree is None:
+        return []
+    if isinstance(tree, Mapping):
+        return [part for item in tree.values() for part in _arrays(item)]
+    if isinstance(tree, tuple):
+        return [part for item in tree for part in _arrays(item)]
+    return [tree]
+
+
+def _chosen(tree: Any, rows: np.ndarray) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _chosen(item, rows) for key, item in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_chosen(item, rows) for item in tree)
+    if isinstance(tree, Tensor):
+        return tree.detach()[torch.from_numpy(rows).to(tree.device)]
+    return np.asarray(tree)[rows]
+
+
+def named(given: Any) -> dict[str, Any]:
+    """The parts of a batch by the names of `Batch`, as they were given.
+
+    Args:
+        given: See `batch_of`.
+
+    Raises:
+        InputError: On a tuple of another length than (s, a, r, s', d).
+    """
     if isinstance(given, (tuple, list)) and not hasattr(given, "_fields"):
         if not 4 <= len(given) <= len(ORDER):
             raise InputError(

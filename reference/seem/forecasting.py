@@ -21,6 +21,7 @@ from seem.growth import SGDLaw
 from seem.histories import AnyReading, History, Plain, histories_of, plain_of, precision_of, why_no_rate
 from seem.leaving import Leaving, leaving
 from seem.lookahead import LookAhead
+from seem.reading_result import Reading
 
 Mechanism = Literal["self-excitation", "overshoot", "unexplained"]
 
@@ -119,14 +120,18 @@ def _said(histories: Sequence[History], step: int) -> list[AnyReading]:
 
 
 def _unknown(reading: AnyReading) -> bool:
-    """Whether a reading's own number is missing or NaN."""
-    return reading.leading is None or math.isnan(reading.leading)
+    """Whether a reading's own number is NaN, or missing after an overflow."""
+    return _overflowed(reading) or (reading.leading is not None and math.isnan(reading.leading))
+
+
+def _overflowed(reading: AnyReading) -> bool:
+    return isinstance(reading, Reading) and reading.overflowed
 
 
 def _crash(given: list[History], *, depth: int | None, precision: torch.dtype | None, step: int) -> Forecast:
     readings = [[reading for reading in history if reading is not None] for history in given]
     said = _said(given, step)
-    if any(reading.leading is None for reading in said) or (not said and any(h and h[-1] is None for h in given)):
+    if any(map(_overflowed, said)) or (not said and any(h and h[-1] is None for h in given)):
         return refuse(step, "the kernel has overflowed: the critic has already blown up")
     if not said:
         last = max((history[-1].step for history in readings if history), default=None)

@@ -265,6 +265,7 @@ def _certified(split: Split, norm: float, bound: float) -> Leading | None:
     return Leading(split.value, bound, split.residual / norm, "iterative", split.products, start)
 
 
+@torch_threads_only
 def from_all_eigenvalues(matrix: NDArray[np.float64]) -> Leading:
     """The leading eigenvalue, by computing all of them.
 

@@ -88,7 +88,7 @@ def leaving(
     Args:
         readings: Of all critics, at this step.
         step: Critic steps taken now.
-        ahead: The look-ahead of the same step; not needed under plain gradient descent.
+        ahead: The look-ahead of the same step; under plain gradient descent it counts without ``depth`` only.
         bound: What mean |Q| must not pass; the look-ahead's where it is not given.
         depth: Number L of weight matrices, which the law of gradient descent needs.
         overshoots: Whether the step size overshoots, which that law does not cover.
@@ -113,7 +113,8 @@ def leaving(
         return replace(plain, signal=0.0, leaves_at=float(step), reason="mean |Q| is past the bound already")
     if not excited(readings):
         return replace(plain, reason=NO_MODE)
-    made = _by_law(plain, fastest, depth, overshoots) if fastest.rate is not None else _along(plain, ahead)
+    lawful = fastest.rate is not None and (depth is not None or ahead is None)
+    made = _by_law(plain, fastest, depth, overshoots) if lawful else _along(plain, ahead)
     return _with_interval(made, training, calibration, level) if math.isfinite(made.leaves_at) else made
 
 

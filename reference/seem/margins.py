@@ -21,6 +21,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seem.leading import torch_threads_only
+
 RANK = 1e-12
 """Eigenvalues of G below this share of the largest are rounding of float64 blocks, and outside the row space."""
 SCAN = 32
@@ -66,6 +68,7 @@ def reduced(gram: Float[Tensor, "M M"], bootstrap: Float[Tensor, "M M"]) -> tupl
     return np.diag(values[kept]), inner
 
 
+@torch_threads_only
 def discount_margin(
     gram: Float[Tensor, "M M"], bootstrap: Float[Tensor, "M M"], discount: float | None
 ) -> DiscountMargin:

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from seem.analysis import linearity, surge
 from seem.growth import SGDLaw
 from seem.records import RunRecord, write_atomically
+from seem.watch_history import Line
 
 LARGEST_DRAWN = 1e12
 COLOURS = {"law": "tab:blue", "slope": "tab:orange", "forecast": "black", "crash": "tab:red", "layer": "tab:green"}
@@ -49,11 +50,12 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def _words(figure: Figure) -> Iterator[Text]:
     """Every text that may hold a name of somebody's; ticks are matplotlib's own, and its powers of ten are formulas."""
+    found = figure.findobj(Text)  # first, as looking makes the ticks that there are going to be
     # The ticks that there are: get_ticklabels would lay out all of them first, a third of a figure's time.
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     labels = [label for axis in axes for tick in _ticks(axis) for label in (tick.label1, tick.label2)]
     ticks = {id(text) for text in (*labels, *(axis.get_offset_text() for axis in axes))}
-    for text in figure.findobj(Text):
+    for text in found:
         if isinstance(text, Text) and id(text) not in ticks:
             yield text
 
@@ -229,4 +231,58 @@ def plot_error_curves(records: Sequence[tuple[str, RunRecord]]) -> Figure:
         axis.set(ylabel="(forecast - observed) / observed", xlim=(0, 1), ylim=(-1, 2))
         axis.legend(fontsize=6, loc="upper left")
     figure.suptitle("Error of the crash forecast over the run")
+    return figure
+
+
+ALARMS = {"not finite": "black", "past what can be earned": "tab:red", "about to leave": "tab:orange"}
+
+
+def plot_watch(lines: Sequence[Line], title: str = "") -> Figure:
+    """The history of a watch: SEEM, mean |Q| over its bound, and the forecasts, with the alarms.
+
+    Args:
+        lines: Of `seem.watch_history.read_history`.
+        title: Above the picture, such as the file's name.
+
+    Returns:
+        Three panels on one axis of steps.
+    """
+    figure = new_figure(8, 8.4)
+    axes = list(figure.subplots(3, 1, sharex=True))
+    steps = np.array([line.step for line in lines])
+
+    def drawn(name: str) -> np.ndarray:
+        return _finite(np.array([line.entry.get(name, math.nan) for line in lines]))
+
+    def scale(values: np.ndarray) -> float:
+        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+        return float(np.median(sizes)) if len(sizes) else 1.0
+
+    seem = drawn("seem")
+    axes[0].plot(steps, seem, "o-", ms=3, lw=1.2, color="tab:blue", label="SEEM")
+    low, high = drawn("seem_low"), drawn("seem_high")
+    axes[0].vlines(steps, low, high, color="tab:blue", lw=3, alpha=0.3, label="bounds where it was not certified")
+    axes[0].axhline(0, color="0.6", lw=0.8)
+    axes[0].set_yscale("symlog", linthresh=scale(np.concatenate((seem, high))))
+    axes[0].set(ylabel="SEEM, raw")
+    axes[1].plot(steps, drawn("share_of_bound"), "o-", ms=3, lw=1.2, color="tab:green", label="mean |Q| / bound")
+    axes[1].axhline(1, color=COLOURS["crash"], lw=1.2, ls="--", label="what can be earned")
+    axes[1].set(ylabel="mean |Q| over its bound", yscale="log")
+    named, first, last = drawn("leaves_at"), drawn("earliest"), drawn("latest")
+    axes[2].vlines(steps, first, last, color="0.8", lw=4, label="interval")
+    axes[2].plot(steps, named, "o", ms=4, color=COLOURS["forecast"], label="leaves the bound at")
+    axes[2].plot(steps[[0, -1]], steps[[0, -1]], color="0.7", lw=0.8, ls=":", label="now")
+    axes[2].set(ylabel="forecast step", xlabel="critic step")
+    begun: set[str] = set()
+    for before, line in zip((None, *lines), lines, strict=False):
+        kind = line.kind
+        if kind is None or (before is not None and before.kind == kind):
+            continue
+        for axis in axes:
+            axis.axvline(line.step, color=ALARMS[kind], lw=1.2, ls="-.", label=None if kind in begun else kind)
+        begun.add(kind)
+    for axis in axes:
+        axis.margins(y=0.12)
+        axis.legend(fontsize=7, loc="best")
+    figure.suptitle(title or "A watched training")
     return figure

@@ -5,25 +5,36 @@ r"""One reading, of anybody's critics: right or refused, and never harmful.
 (`seem.joint`), and every critic's own value stands beside it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.arrays import blocks_of_arrays
 from seem.batches import batch_of
 from seem.blocks import Look, look_at
 from seem.dynamics import Training, check_discount, column
+from seem.enclosure import Enclosure
 from seem.errors import InputError
 from seem.isolation import untouched
 from seem.joint import Backup, backup_weights, flat, next_growth
 from seem.leading import leading_eigenvalue
 from seem.rates import motion
-from seem.reading_result import OVERFLOWED, Parts, Reading
+from seem.reading_result import OVERFLOWED, UNCERTIFIED, Parts, Reading
 from seem.trees import Outputs
 
 Critics = Any
 """One module, a sequence of modules, or None for arrays."""
+OWN_LEFT_OUT = "each critic's own eigenvalue is left out where the cost is bounded"
+Solver = Callable[[NDArray[np.float64], bool], Enclosure | None]
+"""From A and whether ‖u‖ is growing to what the leading eigenvalue lies between; None where that cost too much."""
+OF_EIGENVALUES = (
+    *("leading", "leading_imaginary", "own", "certificate", "normalised"),
+    *("rate", "excitation_gain", "overshoot_gain"),
+)
 NOT_ASKED = "the optimiser's step was not linearised: read with with_optimiser=True"
 NO_ERROR = "there is no TD error: give rewards, targets or td_error"
 
@@ -41,6 +52,7 @@ def read(
     step: int = 0,
     dtype: torch.dtype | None = torch.float64,
     with_optimiser: bool = False,
+    solver: Solver | None = None,
 ) -> Reading:
     """Read critics in training, without touching them.
 
@@ -61,6 +73,8 @@ def read(
         dtype: Of the copies; None keeps the critics' own.
         with_optimiser: Also linearise the step of the live optimiser, with the live targets (`seem.under_optimiser`):
             dear, as it takes explicit gradients of all rows, M·P numbers of each critic and its target.
+        solver: How the leading eigenvalue is found, for a bounded cost (`seem.bounded`); without one it is always
+            certified, by all eigenvalues where that takes them.
 
     Returns:
         The reading; after an overflow its numbers are None.
@@ -96,10 +110,10 @@ def read(
                 step=step,
                 with_optimiser=with_optimiser,
             )
-        return reading_of(look, training, backup=backup, step=step)
+        return reading_of(look, training, backup=backup, step=step, solver=solver)
 
 
-def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> Reading:
+def reading_of(look: Look, training: Training, *, backup: Backup, step: int, solver: Solver | None = None) -> Reading:
     """A reading from what was looked at.
 
     Args:
@@ -107,6 +121,7 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
         training: Loss, optimiser and targets.
         backup: See `read`.
         step: Critic steps taken so far.
+        solver: See `read`.
     """
     rows, count = look.rows, len(look.values)
     reasons = dict(look.reasons)
@@ -149,25 +164,36 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
         gone = dict.fromkeys(names)
         return Reading(**shared, **gone, reasons=dict.fromkeys(names, OVERFLOWED), parts=None)
     _note_what_does_not_hold(reasons, training, error)
-    leading = leading_eigenvalue(matrix.numpy())
-    lone = (
-        (leading.value.real,)
-        if count == 1
-        else tuple(leading_eigenvalue((part * weights[None]).numpy()).value.real for part in own)
-    )
     rayleigh = growth = None
     if error is not None and "growth" not in reasons and step_size is not None:
         growth = next_growth(full if training.copied else -joint, error, training, step_size)
     if error is not None and "rayleigh" not in reasons:
         rayleigh = motion(matrix, error.flatten(), 0.0)[0]
+    if solver is None:
+        bounds = _certified(matrix)
+    else:
+        grows = error is not None and (motion(matrix, error.flatten(), 0.0)[0] > 0 if growth is None else growth > 1)
+        bounds = solver(matrix.numpy(), grows)
+    leading = None if bounds is None else bounds.leading
+    value = None if leading is None else leading.value.real
+    lone = None if value is None else (value,)
+    if count > 1:
+        each = [_certified(part * weights[None]).low for part in own] if solver is None else None
+        lone = None if each is None else tuple(each)
+    if leading is None:
+        reasons = {**dict.fromkeys(OF_EIGENVALUES, UNCERTIFIED), **reasons}
+    elif lone is None:
+        reasons["own"] = OWN_LEFT_OUT
+    size = max(matrix.norm().item(), torch.finfo(torch.float64).tiny)
     return Reading(
         **shared,
-        leading=leading.value.real,
-        leading_imaginary=leading.value.imag,
+        leading=value,
+        leading_imaginary=None if leading is None else leading.value.imag,
         own=lone,
         certificate=leading,
+        bounds=bounds,
         under_optimiser=look.under_optimiser,
-        normalised=leading.value.real / max(matrix.norm().item(), torch.finfo(torch.float64).tiny),
+        normalised=None if value is None else value / size,
         rayleigh=rayleigh,
         growth=growth,
         td_norm=None if error is None else error.norm().item(),
@@ -183,6 +209,12 @@ def reading_of(look: Look, training: Training, *, backup: Backup, step: int) -> 
             discounts[0].item() if same else None,
         ),
     )
+
+
+def _certified(matrix: Tensor) -> Enclosure:
+    """The leading eigenvalue, whatever it costs."""
+    leading = leading_eigenvalue(matrix.numpy())
+    return Enclosure(leading.value.real, leading.value.real, leading)
 
 
 def _note_what_does_not_hold(reasons: dict[str, str], training: Training, error: Tensor | None) -> None:

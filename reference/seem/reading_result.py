@@ -7,6 +7,7 @@ from functools import cached_property
 from jaxtyping import Complex
 from torch import Tensor
 
+from seem.enclosure import Enclosure
 from seem.leading import Leading
 from seem.margins import DiscountMargin, discount_margin, largest_step
 from seem.modes import DAMPING
@@ -14,6 +15,7 @@ from seem.rates import gains
 from seem.spectrum import CriticReading, describe, eigenvalues
 from seem.under_optimiser import UnderOptimiser
 
+UNCERTIFIED = "no eigenvalue was certified within what the reading was to cost: its bounds say what is known"
 OVERFLOWED = "the kernel or the TD error has left the floating-point range: the critic has blown up"
 
 
@@ -29,9 +31,10 @@ class Reading:
         step: Critic steps taken before it.
         rows: M.
         step_size: η of the sum loss; None where a step is not one of plain gradient descent.
-        leading: SEEM of the joint matrix, max Re λ(A), per unit of η; with one critic its own.
+        leading: SEEM of the joint matrix, max Re λ(A), per unit of η; with one critic its own. None after an overflow,
+            and where a solver with a bounded cost certified none.
         leading_imaginary: Imaginary part of that eigenvalue, not negative.
-        own: Each critic's own leading eigenvalue, as if it alone gave the backup.
+        own: Each critic's own leading eigenvalue, as if it alone gave the backup; None with a solver of bounded cost.
         certificate: Why it is the leading one, of the true float64 matrix.
         normalised: leading / ‖A‖_F.
         rayleigh: uᵀAu/uᵀu over all critics; None where the flow is not plain gradient descent.
@@ -47,6 +50,8 @@ class Reading:
         reasons: Why a field is None, by its name.
         notes: What was changed to make the critics readable.
         under_optimiser: The step of the live optimiser, linearised, where `seem.read` was asked for it (*dear*).
+        bounds: What ``leading`` lies between; both ends are it where it was certified. None after an overflow, and
+            where a solver of bounded cost left them out too.
     """
 
     step: int
@@ -71,6 +76,12 @@ class Reading:
     notes: tuple[str, ...]
     parts: "Parts | None" = field(repr=False)
     under_optimiser: UnderOptimiser | None = field(default=None, repr=False)
+    bounds: Enclosure | None = None
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether kernel or TD error have left the floating-point range."""
+        return self.parts is None
 
     @property
     def rate(self) -> float | None:
@@ -82,12 +93,12 @@ class Reading:
     def excited(self) -> bool | None:
         """Whether a mode excites itself, under the live optimiser where its step was linearised; else by SEEM.
 
-        None within rounding of zero, which a gate takes for yes, and after an overflow.
+        None within rounding of zero or where bounds do not tell, which a gate takes for yes, and after an overflow.
         """
         if self.under_optimiser is not None:
             return self.under_optimiser.excited
         if self.leading is None or self.parts is None:
-            return None
+            return None if self.bounds is None else self.bounds.excited
         return None if abs(self.leading) <= DAMPING * self.parts.matrix.norm().item() else self.leading > 0
 
     @cached_property

@@ -10,7 +10,7 @@ import pytest
 
 import seem
 
-NEEDS = {"seem.datasets.collect": "gymnasium"}
+NEEDS = {"seem.datasets.collect": "gymnasium", "seem.integrations.stable_baselines3": "stable_baselines3"}
 """Modules that an optional dependency decides about."""
 MODULES = [module.name for module in pkgutil.walk_packages(seem.__path__, "seem.")]
 FEWEST = 5

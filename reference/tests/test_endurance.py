@@ -14,10 +14,11 @@ from torch import nn
 
 from reference.tests.small_runs import CALM, FILES, write_small
 from reference.tests.training_cases import dataset
+from seem.dynamics import Training
 from seem.executors import ExecutorOptions
-from seem.monitor import Monitor
 from seem.sweep import Task, run_sweep
 from seem.training import train
+from seem.watch import Watch
 
 FULL = os.environ.get("SEEM_ENDURANCE") == "full"
 RUNS, READINGS = (500, 10_000) if FULL else (24, 300)
@@ -84,19 +85,17 @@ def test_a_run_of_many_readings_leaves_descriptors_as_they_were(tmp_path):
     assert 0.9 < growth[1] / growth[0] < 1.1
 
 
-def test_a_monitor_of_many_readings_leaves_memory_as_it_was():
+def test_a_watch_of_many_readings_leaves_memory_as_it_was():
     torch.manual_seed(0)
     critic = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     rows = dataset().transitions
-    x = torch.cat((rows.observations, rows.actions), dim=1)
-    x_next = torch.cat((rows.next_observations, rows.actions), dim=1)
-    error = torch.ones(len(rows))
-    monitor = Monitor(discount=0.9, lr=1e-3)
+    watch = Watch(training=Training(discount=0.9, lr=1e-3), every=2)
     marks = []
     for step in range(READINGS):
-        monitor.read(critic, x, x_next, td_error=error, terminals=rows.terminals, step=step)
+        watch.read(critic, rows, 2 * step, next_actions=rows.actions)
         if at_quarters(step, READINGS):
             marks.append((memory(), descriptors()))
+    assert len(watch.history) == READINGS
     assert len(marks) == 4
     assert marks[-1][1] <= marks[0][1]
     assert least_growth([size for size, _ in marks]) < SPARE

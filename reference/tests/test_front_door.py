@@ -18,7 +18,7 @@ TORCH = {"torch", "numpy"}
 ORDERS = (
     [
         ("MLPConfig SACConfig TD3Config Training Transitions gram_blocks", TORCH),
-        ("Calibration Monitor Reading Trail forecast leading_eigenvalue look_ahead read", TORCH | {"scipy"}),
+        ("Calibration Reading Trail Watch forecast leading_eigenvalue look_ahead read", TORCH | {"scipy"}),
     ],
     [
         ("read_run", TORCH | {"safetensors"}),

@@ -1,4 +1,4 @@
-"""The README's examples, one's own critic and one's own training, run as they stand there."""
+"""The README's examples of measuring one's own critic, and of watching one's own training, run as they stand there."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,7 @@ from torch import nn
 README = Path(__file__).parents[2] / "README.md"
 
 
-def blocks() -> list[str]:
-    """The README's blocks of Python: a critic's, and a training's."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-
-
-def test_readme_example(capsys):
+def test_readme_examples(capsys):
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -36,21 +31,19 @@ def test_readme_example(capsys):
             "dones": torch.zeros(6, 1, dtype=torch.bool),
         },
         "policy": nn.Sequential(nn.Linear(3, 2), nn.Tanh()),
+        "step": 0,
     }
-    first, second = blocks()
-    assert len([line for line in first.splitlines() if line]) <= 6
-    exec(first, names)  # noqa: S102 - the example is this repository's own text
+    trained = [*names["critic"].parameters(), *names["twin"].parameters()]
+    names["critic_optimiser"] = torch.optim.Adam(trained)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [len([line for line in block.splitlines() if line]) for block in blocks] == [5, 4], "lines that are read"
+    for block in blocks:
+        exec(block, names)  # noqa: S102 - the example is this repository's own text
     leading, growth, critical = capsys.readouterr().out.split()
     assert float(growth) > 0
     assert float(leading) == names["reading"].leading
     assert critical == "None" or 0 < float(critical) <= 1
     assert names["reading"].rows == 6
-    batch = names["batch"]
-    s, a, s_next, d = (batch[name] for name in ("observations", "actions", "next_observations", "dones"))
-    names |= {"s": s, "a": a, "s_next": s_next, "a_next": names["policy"](s_next).detach(), "step": 7}
-    names |= {"d": d.float(), "u": names["critic"](s, a).detach() - 1}
-    exec(second, names)  # noqa: S102 - the same
-    assert names["glance"].step == 7
-    assert names["glance"].rows == 6
-    assert names["glance"].rate is None or names["glance"].excited == (names["glance"].rate > 0)
-    assert len([line for line in second.splitlines() if line]) <= 4
+    (entry,) = names["watch"].history
+    assert round(entry["bound"], 6) == 100
+    assert entry["mean_abs_q"] == names["reading"].mean_abs_q
