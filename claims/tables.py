@@ -32,7 +32,7 @@ never typed. *Verified under assumptions*: all evidence passes, and the claim as
 counterexample stands; *open*: the evidence cannot decide. Whose sentence it is: *printed* in the paper or its code,
 *recalled* from the paper's body, *circulated* in summaries, or *this project*'s.
 
-From each row it is one step to the formula (a derivation in sympy), the code, the tests and the recorded runs.
+Each row leads in one step to what it has of formula (a derivation in sympy), code, tests and recorded runs.
 `pytest --claim SGD-LAW` runs the tests of one row; `python -m seem cite SGD-LAW` prints what it assumes, what would
 refute it and what it rests on. [report.html](report.html), opened in a browser, holds all of that on one page.
 [FINDINGS.md](../experiments/FINDINGS.md) counts otherwise: it has each sentence of each study, while a claim may rest
@@ -139,7 +139,7 @@ def _places(claim: dict[str, Any], link: Link) -> Iterator[str]:
     kinds = {
         "formula": [(f"theory/{claim['derivation']}.py", claim["derivation"])] if claim["derivation"] else [],
         "code": [place.partition("::")[::2] for place in claim["implemented_by"]],
-        "tests": [(path, path.rpartition("/")[2]) for path in files],
+        "tests": [(path, path) for path in files],
         "runs": [(f"{RECORDED}/{folder}", folder) for folder in folders],
     }
     for kind, places in kinds.items():
