@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from seem.dynamics import Training
@@ -54,6 +55,13 @@ class Alarm:
     text: str
     leaves_at: float | None = None
     remedies: tuple[str, ...] = ()
+
+
+OVERFLOWS = (
+    *(ArithmeticError, np.linalg.LinAlgError),
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage]
+)
+"""What an eigenvalue routine says of a critic on its way out of the floating-point range."""
 
 
 class AlarmError(RuntimeError):
@@ -131,7 +139,7 @@ def remedies(reading: Reading | None, training: Training, critics: Any) -> tuple
     inner = [part for module in modules if isinstance(module, nn.Module) for part in module.modules()]
     found = [HAS_NORM if any(isinstance(part, NORMALISERS) for part in inner) else LAYER_NORM]
     if reading is not None and not reading.overflowed:
-        with suppress(np.linalg.LinAlgError, ArithmeticError):  # of a critic on its way to an overflow
+        with suppress(*OVERFLOWS):
             found += _of_margins(reading, training)
     return tuple(found) if len(found) > 1 else (*found, SOME_DISCOUNT)
 

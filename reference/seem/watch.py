@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seem.alarms import Alarm, AlarmError, AlarmWarning, Kind, describe, kind_of_alarm, remedies
+from seem.alarms import OVERFLOWS, Alarm, AlarmError, AlarmWarning, Kind, describe, kind_of_alarm, remedies
 from seem.batches import tensors, thinned
 from seem.bounded import BoundedSolver
 from seem.calibration import Calibration
@@ -199,10 +199,10 @@ class Watch:
                 self._say("all rewards so far are 0, so that what can be earned is unknown: pass bound to the watch")
             reading, said = self._look(critics, rows, step, limit, options)
             kind = kind_of_alarm(reading, said, bound=limit, horizon=self.horizon)
-        except InputError as error:
+        except (InputError, *OVERFLOWS) as error:
             if diverged(critics, options["policy"], options["target_critics"], rows):
                 kind = "not finite"
-            elif not self.history:
+            elif isinstance(error, InputError) and not self.history:
                 raise
             else:
                 self._say(f"the watch could not read at step {step} and training goes on: {error}")
@@ -218,9 +218,8 @@ class Watch:
         drift = None if critics is None or limit is None or reading.overflowed else self._drift(critics, step)
         if drift is None or limit is None or reading.mean_abs_q is None or reading.mean_abs_q > limit:
             return reading, None
-        farthest = AHEAD * self.horizon
-        outputs = options["outputs"]
-        ahead = look_ahead(critics, rows, drift=drift, bound=limit, step=step, horizon=farthest, outputs=outputs)
+        line = {"drift": drift, "bound": limit, "horizon": AHEAD * self.horizon, "outputs": options["outputs"]}
+        ahead = look_ahead(critics, rows, step=step, **line)
         if ahead.crossing <= self.horizon and self._gate_is_the_optimisers():
             reading = self._with_optimiser(critics, rows, reading, options)
         settings = {"ahead": ahead, "training": self.training, "calibration": self.calibration}
@@ -233,7 +232,7 @@ class Watch:
         """The same reading with the optimiser's step linearised, where it can be."""
         try:
             return read(critics, rows, **options, solver=lambda matrix, growing: plain.bounds, with_optimiser=True)
-        except InputError as error:
+        except (InputError, *OVERFLOWS) as error:
             self._say(f"the gate is the sign of SEEM, as the optimiser's step cannot be linearised: {error}")
             return plain
 

@@ -17,6 +17,7 @@ from seem.errors import InputError
 from seem.leaving import Leaving
 from seem.lookahead import value_bound
 from seem.reading import read
+from seem.schedule import Schedule
 from seem.watch import Watch
 from seem.watch_entry import flag
 
@@ -105,6 +106,38 @@ def test_after_the_overflow_training_goes_on():
     assert watch.history[-1][flag(NOT_FINITE)] == 1
     assert watch.history[-1]["step"] == 170
     assert watch.stop
+
+
+@pytest.mark.parametrize("optimiser", DIVERGES)
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e9, 1e12, 1e13, 1e18, 1e25, 1e38])
+def test_a_critic_of_any_size_is_read_without_an_error(size, optimiser):
+    """Up to where values, kernel, squares of rewards and the optimiser's own memory overflow."""
+    loop = Loop(optimiser, **DIVERGES[optimiser], width=8)
+    watch = watch_of(loop, on_alarm="stop", every=2)
+    with torch.no_grad():
+        for parameter in loop.critics[1].parameters():
+            parameter *= size
+    for step in range(7):
+        if watch.due(step):
+            watch.read(loop.critics, loop.rows, step, policy=loop.policy)
+        loop.step()
+    assert watch.alarm.kind in (NOT_FINITE, PAST)
+    assert len(watch.history) == 4
+
+
+@pytest.mark.parametrize("place", ["seem.watch.look_ahead", "seem.bounded.enclose"])
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("no"), torch.linalg.LinAlgError("no"), OverflowError("no")])
+def test_an_eigenvalue_routine_that_gives_up_stops_no_training(monkeypatch, place, error):
+    def give_up(*arguments, **options):
+        raise error
+
+    loop = Loop(width=8)
+    watch = watch_of(loop, every=2)
+    loop.train(2, watch)
+    monkeypatch.setattr(place, give_up)
+    with pytest.warns(UserWarning, match="could not read at step 2 and training goes on"):
+        watch.read(loop.critics, loop.rows, 2, policy=loop.policy)
+    assert watch.alarm is None
 
 
 @pytest.mark.parametrize("what", ["critic", "policy", "targets", "next actions"])
@@ -208,6 +241,10 @@ def test_three_alarms_and_what_is_none():
     assert kind_of_alarm(reading, said(1.0), bound=size / 2, horizon=100) == PAST
     assert kind_of_alarm(reading, None, bound=size, horizon=100) is None
     assert kind_of_alarm(None, None, bound=size, horizon=100) == NOT_FINITE
+    huge = ROWS | {"targets": torch.full((4,), 1e200, dtype=torch.float64)}  # of a target network that has blown up
+    reading = read(critic, huge, training=Training(discount=0.9, lr=0.1), step=5)
+    assert reading.mean_abs_q == size
+    assert kind_of_alarm(reading, None, bound=2 * size, horizon=100) == NOT_FINITE
 
 
 def test_warn_raise_stop_and_a_function_are_told_once_while_an_alarm_lasts():
@@ -406,6 +443,19 @@ def test_at_a_share_of_the_time_readings_are_as_often_as_the_dearest_fits():
     # A reading waits two windows from where it fits.
     assert spent > 0.03 * clock.now
     assert copies == [read_at[-1] - 20, read_at[-1] - 10, read_at[-1]]
+
+
+def test_the_share_is_kept_where_readings_are_dear():
+    clock = Clock()
+    schedule, spent = Schedule(None, 0.1, clock), 0.0
+    for step in range(6000):
+        if schedule.due(step):
+            clock.now += 50.0
+            schedule.done(step, 50.0)
+            spent += 50.0
+            assert step == 0 or spent <= 0.1 * clock.now
+        clock.now += 1.0
+    assert spent > 0.08 * clock.now
 
 
 def test_other_critics_begin_another_trail():
