@@ -148,6 +148,13 @@ def test_the_time_of_the_first_command():
     assert "three minutes on two cores" in README
 
 
+def test_what_the_first_command_says_of_its_sentences():
+    verdicts = [item["verdict"] for item in read_results(RECORDED / "hopper-embedded")[0]["verdicts"]]
+    assert "One sentence is refuted and others are open" in README
+    assert verdicts.count("refuted") == 1
+    assert verdicts.count("open") > 1
+
+
 def test_the_critics_of_the_picture():
     _, runs = read_results(RECORDED / DECLARED)
     assert int(re.search(r"and of (\d+) critics\]", README)[1]) == len(of_kind(runs, "plain"))
