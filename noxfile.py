@@ -40,7 +40,7 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session
 def claims(session: nox.Session) -> None:
-    """Compute the verdict of every claim; write the ledger, the report and the README's table."""
+    """Compute the verdict of every claim; write the ledger, the report and the tables of claims."""
     install(session, "test")
     session.run("python", "-m", "claims.report", *session.posargs)
 

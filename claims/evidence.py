@@ -18,7 +18,7 @@ RECORDED = "experiments/recorded"
 Outcome = Literal["passed", "failed", "skipped", "open", "broken"]
 SOURCES = ("*.py", "*.toml", "*.bib", "*.md", "*.jsonl", "*.json", "*SHA256SUMS")
 """Files on which outcomes of tests depend, as git patterns."""
-GENERATED = ("README.md", "claims/ledger.json", "claims/report.html")
+GENERATED = ("README.md", "claims/README.md", "claims/ledger.json", "claims/report.html")
 """Files that depend on the outcomes instead."""
 
 

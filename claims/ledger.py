@@ -7,7 +7,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,14 @@ class Ledger:
         assumptions: By id.
         deviations: In the order of the file.
         references: BibTeX entries by key.
+        topics: The heading under which each claim is written, by its id.
     """
 
     claims: Mapping[str, Claim]
     assumptions: Mapping[str, Assumption]
     deviations: tuple[Deviation, ...]
     references: Mapping[str, str]
+    topics: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_ledger(claims: Path = ROOT / CLAIMS, references: Path = ROOT / REFERENCES) -> Ledger:
@@ -137,7 +139,8 @@ def read_ledger(claims: Path = ROOT / CLAIMS, references: Path = ROOT / REFERENC
             claim without evidence or with a circle among its premises.
     """
     try:
-        raw = tomllib.loads(claims.read_text(encoding="utf-8"))
+        text = claims.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise LedgerError(f"{claims.name} cannot be read ({error}): restore it or repair that line") from None
     if unknown := raw.keys() - {"claim", "assumption", "deviation"}:
@@ -148,12 +151,23 @@ def read_ledger(claims: Path = ROOT / CLAIMS, references: Path = ROOT / REFERENC
         assumptions=_by_id(_read(Assumption, entry) for entry in raw.get("assumption", [])),
         deviations=tuple(_read(Deviation, entry) for entry in raw.get("deviation", [])),
         references={entry[1]: entry[0] for entry in entries},
+        topics=dict(_topics(text)),
     )
     for claim in ledger.claims.values():
         _check(claim, ledger)
     if idle := ledger.assumptions.keys() - {name for claim in ledger.claims.values() for name in claim.assumptions}:
         raise LedgerError(f"no claim makes the assumption {min(idle)!r}: delete it")
     return ledger
+
+
+def _topics(text: str) -> Iterator[tuple[str, str]]:
+    """Each claim's id with the last heading above it, a comment between lines of dashes."""
+    heading = ""
+    for line in text.splitlines():
+        if found := re.fullmatch(r"# -{4} (.+?) -+", line):
+            heading = found[1]
+        elif found := re.fullmatch(r'id = "([^"]+)"', line):
+            yield found[1], heading
 
 
 def _read(kind: type, entry: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -58,6 +59,12 @@ def _link(anchor: str, text: str) -> str:
     return f'<a href="#{_escape(anchor)}">{_escape(text)}</a>'
 
 
+def _linked(text: str, names: frozenset[str]) -> str:
+    """A text with a link from each id of a claim that it names."""
+    words = re.split(r"(\b[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)+\b)", text)
+    return "".join(_link(word, word) if word in names else _escape(word) for word in words)
+
+
 def _head(ledger: dict[str, Any]) -> Iterator[str]:
     style = STYLE.read_text(encoding="utf-8")
     yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>SEEM-verify: claims and verdicts</title>'
@@ -91,13 +98,13 @@ def _table(claims: list[dict[str, Any]], folders: set[str], marks: dict[str, str
         options = "".join(f'<option value="{_escape(value)}">{_escape(value)}</option>' for value in values)
         yield f'<label>{name} <select name="{name}"><option value="">any</option>{options}</select></label>'
     yield '<output id="shown" aria-live="polite"></output></form>'
-    needed = [claim for claim in claims if is_needed(claim)]
+    needed, names = [claim for claim in claims if is_needed(claim)], frozenset(claim["id"] for claim in claims)
     rest = [claim for claim in claims if claim not in needed]
     order = sorted(rest, key=lambda claim: (not claim["broken"], VERDICTS.index(claim["verdict"])))
     for claim in order:
-        yield _claim(claim, folders, marks)
+        yield _claim(claim, folders, marks, names)
         # What a theorem needs hangs under the theorem.
-        yield from (_claim(own, folders, marks) for own in needed if own["sharpens"] == claim["id"])
+        yield from (_claim(own, folders, marks, names) for own in needed if own["sharpens"] == claim["id"])
 
 
 def is_needed(claim: dict[str, Any]) -> bool:
@@ -105,7 +112,7 @@ def is_needed(claim: dict[str, Any]) -> bool:
     return bool(claim["sharpens"]) and claim["verdict"] == "refuted" and not claim["broken"]
 
 
-def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> str:
+def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str], names: frozenset[str]) -> str:
     state = "broken" if claim["broken"] else claim["verdict"].partition(" ")[0]
     search = " ".join((claim["id"], claim["statement"], claim["source"], claim["reason"])).lower()
     shown = "evidence broken" if claim["broken"] else claim["verdict"]
@@ -115,9 +122,9 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
         f'data-search="{_escape(search)}">',
         f'<summary><span class="verdict">{marks[claim["verdict"]]} {shown}</span>'
         f'<span class="statement">{_escape(claim["statement"])}</span>'
-        f"<code>{_escape(claim['id'])}</code></summary><dl>",
+        f"<code>{_link(claim['id'], claim['id'])}</code></summary><dl>",
     ]
-    for term, text in _facts(claim):
+    for term, text in _facts(claim, names):
         lines.append(f"<dt>{term}</dt><dd>{text}</dd>")
     lines.append("</dl><table><thead><tr><th>evidence</th><th>says</th><th>outcome</th><th>detail</th></tr></thead>")
     lines += [_evidence(item, claim, folders) for item in claim["evidence"]]
@@ -128,8 +135,8 @@ def _claim(claim: dict[str, Any], folders: set[str], marks: dict[str, str]) -> s
     return "\n".join(lines)
 
 
-def _facts(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "because", _escape(claim["reason"]) or "all its evidence passes"
+def _facts(claim: dict[str, Any], names: frozenset[str]) -> Iterator[tuple[str, str]]:
+    yield "because", _linked(claim["reason"], names) or "all its evidence passes"
     yield "source", f"{_escape(claim['source'])} ({claim['grade']}); {claim['kind']}"
     yield "whose sentence", _escape(claim["whose"])
     if claim["sharpens"]:
@@ -139,8 +146,8 @@ def _facts(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if claim["implemented_by"]:
         yield "implemented by", ", ".join(f"<code>{_escape(place)}</code>" for place in claim["implemented_by"])
     if claim["changed"]:
-        yield "last changed", _escape(claim["changed"])
-    yield "would be refuted by", _escape(claim["falsifier"])
+        yield "last changed", _linked(claim["changed"], names)
+    yield "would be refuted by", _linked(claim["falsifier"], names)
     if claim["assumptions"]:
         yield "assumes", ", ".join(_link(f"assumes-{name}", name) for name in claim["assumptions"])
     if claim["uses"]:

@@ -1,4 +1,4 @@
-"""Compute every verdict and write the ledger, the report and the README's table.
+"""Compute every verdict and write the ledger, the report, the table of claims and the README's headlines.
 
     python -m claims.report
 
@@ -17,17 +17,17 @@ from typing import Any
 import tyro
 
 from claims.evidence import Evidence, fingerprint, read_outcomes, read_records
-from claims.ledger import CIRCULATED, ROOT, WHOSE, Ledger, LedgerError, check_bindings, read_ledger
-from claims.page import in_markdown, is_needed, page
+from claims.ledger import ROOT, Ledger, LedgerError, check_bindings, read_ledger
+from claims.page import page
 from claims.plugin import LEDGER
+from claims.tables import counted, headlines, whole, with_table
 from claims.verdicts import VERDICTS, Row, compute, narrowest
 from seem.config import versions
 from seem.errors import InputError, run_command
 from seem.locks import write_alone
 
 OUT = ROOT
-README, PAGE = ROOT / "README.md", Path(__file__).with_name("report.html")
-BEGIN, END = "<!-- claims: written by `nox -s claims`, not by hand -->", "<!-- end of claims -->"
+README, TABLE, PAGE = ROOT / "README.md", *map(Path(__file__).with_name, ("README.md", "report.html"))
 MARKS = {"verified": "✔", "verified under assumptions": "✔", "open": "?", "refuted": "✘"}
 
 
@@ -76,7 +76,8 @@ def as_ledger(ledger: Ledger, rows: Iterable[Row]) -> dict[str, Any]:
         "environment": versions(),
         "claims": [
             asdict(row.claim)
-            | {"whose": row.claim.sentence_of, "margin": narrowest(row.evidence)}
+            | {"topic": ledger.topics.get(row.claim.id, ""), "whose": row.claim.sentence_of}
+            | {"margin": narrowest(row.evidence)}
             | {"verdict": row.verdict, "reason": row.reason, "broken": row.broken}
             | {"evidence": [asdict(item) for item in row.evidence]}
             for row in rows
@@ -85,63 +86,6 @@ def as_ledger(ledger: Ledger, rows: Iterable[Row]) -> dict[str, Any]:
         "deviations": [asdict(deviation) for deviation in ledger.deviations],
         "references": dict(ledger.references),
     }
-
-
-def by_whose(claims: list[dict[str, Any]]) -> dict[str, Counter[str]]:
-    """How many claims have each verdict, by whose sentence they are."""
-    found: dict[str, Counter[str]] = {whose: Counter() for whose in (*WHOSE.values(), CIRCULATED)}
-    for claim in claims:
-        found[claim["whose"]]["needed" if is_needed(claim) else claim["verdict"]] += 1
-    return {whose: counts for whose, counts in found.items() if counts}
-
-
-def counted(claims: list[dict[str, Any]]) -> list[str]:
-    """The counts by whose sentence, one line each."""
-    lines = []
-    for whose, counts in by_whose(claims).items():
-        said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS]
-        said += [f"{counts['needed']} without a hypothesis that a theorem needs"] if counts["needed"] else []
-        lines.append(f"{whose}: {counts.total()} claims, {', '.join(said)}")
-    return lines
-
-
-def markdown(ledger: dict[str, Any]) -> str:
-    """The README's table: what is false or open in view, needed hypotheses and what is verified folded away."""
-    counts = ", ".join(f"{ledger['counts'][verdict]} {verdict}" for verdict in VERDICTS)
-    lines = [f"{len(ledger['claims'])} claims: {counts}.", ""]
-    lines += [f"- {line}" for line in counted(ledger["claims"])]
-    needed = [claim for claim in ledger["claims"] if is_needed(claim)]
-    verified = [claim for claim in ledger["claims"] if claim["verdict"].startswith("verified")]
-    rest = [claim for claim in ledger["claims"] if claim not in needed and claim not in verified]
-    lines += ["", *_rows(sorted(rest, key=lambda claim: VERDICTS.index(claim["verdict"])))]
-    lines += ["", f"<details><summary>The {len(needed)} that fail without a theorem's hypothesis</summary>", ""]
-    lines += [*_rows(needed), "", "</details>"]
-    lines += ["", f"<details><summary>The {len(verified)} that are verified</summary>", ""]
-    lines += [*_rows(verified), "", "</details>"]
-    return "\n".join(lines)
-
-
-def _rows(claims: list[dict[str, Any]]) -> list[str]:
-    lines = ["| claim | verdict | id |", "|---|---|---|"]
-    for claim in claims:
-        verdict = "**refuted**" if claim["verdict"] == "refuted" else claim["verdict"]
-        verdict = f"needed for `{claim['sharpens']}`" if is_needed(claim) else verdict
-        verdict = "**evidence broken**" if claim["broken"] else verdict
-        lines.append(f"| {in_markdown(claim['statement'])} | {verdict} | `{claim['id']}` |")
-    return lines
-
-
-def with_table(readme: str, table: str) -> str:
-    """The README with its table replaced.
-
-    Raises:
-        LedgerError: When it has no place for one.
-    """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise LedgerError(f"README.md has no place for the claims: put the lines {BEGIN!r} and {END!r} there")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
 def committed_claims(root: Path = ROOT) -> list[dict[str, Any]]:
@@ -183,7 +127,7 @@ def main(options: ReportOptions) -> int:
         check_bindings(ledger)
         rows = compute(ledger, gather(options, ledger))
         written = as_ledger(ledger, rows.values())
-        readme = with_table(README.read_text(encoding="utf-8"), markdown(written))
+        readme = with_table(README.read_text(encoding="utf-8"), headlines(written))
     except LedgerError as error:
         raise InputError(str(error)) from None
     changed = changes(committed_claims(), written["claims"])
@@ -191,6 +135,7 @@ def main(options: ReportOptions) -> int:
     write_alone(OUT / LEDGER, content)
     write_alone(PAGE, page(json.loads(content), MARKS))
     write_alone(README, readme)
+    write_alone(TABLE, whole(written))
     print(f"{len(rows)} claims: {', '.join(f'{count} {verdict}' for verdict, count in written['counts'].items())}")
     for line in counted(written["claims"]):
         print(f"  {line}")
@@ -201,7 +146,7 @@ def main(options: ReportOptions) -> int:
     print(f"{len(changed)} verdicts changed since the last committed ledger{':' if changed else ''}")
     for line in changed:
         print(f"  {line}")
-    print(f"written: {OUT / LEDGER}, {PAGE}, {README}")
+    print(f"written: {OUT / LEDGER}, {PAGE}, {README}, {TABLE}")
     return int(any(row.broken for row in rows.values()))
 
 

@@ -1,4 +1,4 @@
-"""The report, the README's table and the ledger are those of the evidence, and the page works in a browser."""
+"""The report, the tables of claims and the ledger are those of the evidence, and the page works in a browser."""
 
 import copy
 import html.parser
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from claims import page as page_module
-from claims import report
+from claims import report, tables
 from claims.evidence import Evidence, fingerprint, read_records, write_outcomes
 from claims.ledger import RECORD, ROOT, Claim, Ledger, LedgerError, read_ledger
 from claims.page import in_markdown, page
@@ -42,9 +42,43 @@ def test_no_claim_is_unbound_and_every_piece_of_evidence_was_looked_at():
     assert not [name for name, item in kept_outcomes().items() if item.outcome in ("skipped", "broken")]
 
 
-def test_the_readme_holds_the_table_of_the_ledger():
+def test_the_readme_and_the_table_are_those_of_the_ledger():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.with_table(readme, report.markdown(WRITTEN)) == readme, STALE
+    assert tables.with_table(readme, tables.headlines(WRITTEN)) == readme, STALE
+    assert (ROOT / tables.WHOLE).read_text(encoding="utf-8") == tables.whole(WRITTEN), STALE
+
+
+def test_every_headline_leads_to_its_row_and_every_row_to_formula_code_tests_and_runs():
+    whole = (ROOT / tables.WHOLE).read_text(encoding="utf-8")
+    anchors = re.findall(r'<a id="([^"]+)"></a>', whole)
+    assert sorted(anchors) == sorted(claim["id"] for claim in WRITTEN["claims"])
+    led = re.findall(rf"\({re.escape(tables.WHOLE)}#([^)]+)\)", tables.headlines(WRITTEN))
+    assert led == list(tables.HEADLINES)
+    assert set(re.findall(r"\(#([^)]+)\)", whole)) <= set(anchors)
+    for path in re.findall(r"\]\(([^)#]+)\)", whole):
+        assert (ROOT / "claims" / path).exists(), f"{tables.WHOLE} leads to {path}, which is not there"
+    for claim in WRITTEN["claims"]:
+        (row,) = [line for line in whole.splitlines() if f'<a id="{claim["id"]}"></a>' in line]
+        evidence = (*claim["supports"], *claim["refutes"])
+        runs = [item.removeprefix(RECORD) for item in evidence if item.startswith(RECORD)]
+        records = {f"experiments/recorded/{run.partition(': ')[0]}" for run in runs}
+        tests = {item.partition("::")[0] for item in evidence if not item.startswith(RECORD)}
+        tests |= {tables.JUDGED_AGAIN} if runs else set()
+        code = {place.partition("::")[0] for place in claim["implemented_by"]}
+        formula = {f"theory/{claim['derivation']}.py"} if claim["derivation"] else set()
+        assert {path.removeprefix("../") for path in re.findall(r"\]\((\.\./[^)]+)\)", row)} == (
+            tests | records | code | formula
+        )
+
+
+def test_headlines_that_hold_and_headlines_that_do_not_stand_beside_each_other():
+    claims = {claim["id"]: claim for claim in WRITTEN["claims"]}
+    verdicts = [claims[name]["verdict"] for name in tables.HEADLINES]
+    assert len(verdicts) == 8
+    assert verdicts.count("refuted") >= 3
+    assert not [name for name in tables.HEADLINES if tables.is_needed(claims[name])]
+    with pytest.raises(LedgerError, match="name 'SIGN-GROWTH', which is no claim"):
+        tables.headlines({"claims": [], "counts": dict.fromkeys(VERDICTS, 0)})
 
 
 def without_images(text: str) -> str:
@@ -60,6 +94,17 @@ def fresh() -> str:
 
 def test_the_committed_page_is_that_of_the_ledger(fresh):
     assert without_images(report.PAGE.read_text(encoding="utf-8")) == without_images(fresh), STALE
+
+
+def test_an_id_leads_to_its_claim_wherever_it_is_named(fresh):
+    assert fresh.count('<code><a href="#SGD-LAW">SGD-LAW</a></code></summary>') == 1
+    (bound,) = [claim for claim in WRITTEN["claims"] if claim["id"] == "DISCOUNT-THRESHOLD"]
+    assert "DISCOUNT-TENTH" in bound["statement"]
+    assert "([DISCOUNT-TENTH](#DISCOUNT-TENTH))" in tables.whole(WRITTEN)
+    names = frozenset({"A-B"})
+    assert page_module._linked("A-B, A-B-C and <A-B>", names) == (
+        '<a href="#A-B">A-B</a>, A-B-C and &lt;<a href="#A-B">A-B</a>&gt;'
+    )
 
 
 class Links(html.parser.HTMLParser):
@@ -90,7 +135,8 @@ def test_broken_evidence_is_red_in_the_page_and_in_the_table():
     changed["claims"][0]["broken"] = "theory/test_homogeneity.py::test_step failed"
     name = changed["claims"][0]["id"]
     assert f'<details class="claim broken" id="{name}"' in page(changed, report.MARKS)
-    assert f"| **evidence broken** | `{name}` |" in report.markdown(changed)
+    (row,) = [line for line in tables.whole(changed).splitlines() if f'<a id="{name}"></a>' in line]
+    assert "| **evidence broken** |" in row
 
 
 def judged(name, verdict, *, broken="", evidence=(), **fields):
@@ -112,11 +158,10 @@ def test_the_counts_are_of_all_rows_and_their_broken_ones_stay_in_them():
     assert counts == {"refuted": 2, "open": 1, "verified under assumptions": 1, "verified": 1}
 
 
-def test_what_is_false_or_open_stands_in_view_of_the_table():
-    view, _, folded = report.markdown(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("<details>")
-    assert re.findall(r"`([A-Z-]+)`", view) == ["FALSE", "FALSE-TOO", "LOST"]
-    assert re.findall(r"`([A-Z-]+)`", folded) == ["GREEN", "SHADED"]
-    assert "The 2 that are verified" in folded
+def test_what_is_refuted_is_listed_before_the_topics():
+    view, _, rest = tables.whole(report.as_ledger(Ledger({}, {}, (), {}), JUDGED)).partition("\n## ")
+    assert re.findall(r"\[([A-Z-]+)\]\(#", view) == ["FALSE", "FALSE-TOO"]
+    assert re.findall(r"</a>`([A-Z-]+)`", rest) == ["GREEN", "LOST", "FALSE", "SHADED", "FALSE-TOO"]
 
 
 def test_the_page_says_on_which_side_evidence_stands():
@@ -144,14 +189,14 @@ CLAIMS_OF_ALL = [
 
 
 def test_counts_are_by_whose_sentence_and_a_needed_hypothesis_refutes_nobody():
-    assert report.counted(CLAIMS_OF_ALL) == [
+    assert tables.counted(CLAIMS_OF_ALL) == [
         "printed: 2 claims, 1 refuted, 0 open, 0 verified under assumptions, 1 verified",
         "this project: 3 claims, 0 refuted, 2 open, 0 verified under assumptions, 0 verified, "
         "1 without a hypothesis that a theorem needs",
         "circulated: 1 claims, 1 refuted, 0 open, 0 verified under assumptions, 0 verified",
     ]
-    assert not report.is_needed(CLAIMS_OF_ALL[2] | {"broken": "a test failed"})
-    assert sum(counts.total() for counts in report.by_whose(WRITTEN["claims"]).values()) == len(WRITTEN["claims"])
+    assert not tables.is_needed(CLAIMS_OF_ALL[2] | {"broken": "a test failed"})
+    assert sum(counts.total() for counts in tables.by_whose(WRITTEN["claims"]).values()) == len(WRITTEN["claims"])
 
 
 def test_every_changed_verdict_has_its_line_and_its_reason():
@@ -179,12 +224,14 @@ def test_the_last_committed_ledger_is_the_one_of_the_clone(tmp_path):
 
 
 def test_what_a_theorem_needs_hangs_under_it(fresh):
-    needed = [claim for claim in WRITTEN["claims"] if report.is_needed(claim)]
+    needed = [claim for claim in WRITTEN["claims"] if tables.is_needed(claim)]
     assert needed
-    refuted = report.markdown(WRITTEN).partition("<details>")[0]
+    refuted, _, topics = tables.whole(WRITTEN).partition("\n## ")
     for claim in needed:
-        assert f"`{claim['id']}`" not in refuted
-        assert f"| needed for `{claim['sharpens']}` | `{claim['id']}` |" in report.markdown(WRITTEN)
+        assert f"[{claim['id']}]" not in refuted
+        rows = topics[: topics.index(f'<a id="{claim["id"]}"></a>')].splitlines()
+        above = next(line for line in reversed(rows[:-1]) if "↳" not in line)
+        assert f'<a id="{claim["sharpens"]}"></a>' in above
         places = [fresh.index(f'" id="{name}" data-verdict') for name in (claim["sharpens"], claim["id"])]
         between = fresh[slice(*places)]
         others = re.findall(r'<details class="claim [a-z]+" id="([^"]+)"', between)
@@ -249,7 +296,7 @@ def test_names_that_look_like_markup_stay_words(fresh):
 
 def test_names_that_look_like_markup_stay_words_in_markdown():
     written = in_markdown(" ".join(HOSTILE))
-    assert written in report.markdown(hostile())
+    assert written in tables.whole(hostile())
     for mark in ("<", "|", "`", "*", "_", "$", "~", "](", "&lt;"):
         assert not re.search(rf"(?<!\\){re.escape(mark)}", written), mark
     assert written.replace("\\", "") == " ".join(HOSTILE)
@@ -266,7 +313,7 @@ def test_names_that_look_like_markup_do_nothing_in_a_browser(tmp_path):
 
 def test_a_readme_without_a_place_is_refused():
     with pytest.raises(LedgerError, match="no place for the claims"):
-        report.with_table("# Title\n", "table")
+        tables.with_table("# Title\n", "table")
 
 
 @pytest.fixture
@@ -275,6 +322,7 @@ def outputs(tmp_path, monkeypatch):
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     (tmp_path / "claims").mkdir()
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "TABLE", tmp_path / "claims" / "README.md")
     monkeypatch.setattr(report, "PAGE", tmp_path / "report.html")
     monkeypatch.setattr(report, "OUT", tmp_path)
     return tmp_path
@@ -289,9 +337,10 @@ def test_fresh_outcomes_are_read_and_the_counts_printed(outputs, capsys, monkeyp
     counts = ", ".join(f"{WRITTEN['counts'][verdict]} {verdict}" for verdict in VERDICTS)
     printed = capsys.readouterr().out
     assert printed.startswith(f"{len(WRITTEN['claims'])} claims: {counts}\n")
-    assert all(line in printed for line in report.counted(WRITTEN["claims"]))
+    assert all(line in printed for line in tables.counted(WRITTEN["claims"]))
     assert "verdicts changed since the last committed ledger" in printed
     assert json.loads((outputs / LEDGER).read_text(encoding="utf-8"))["claims"] == WRITTEN["claims"]
+    assert (outputs / tables.WHOLE).read_text(encoding="utf-8") == tables.whole(WRITTEN)
 
 
 @pytest.mark.parametrize(("rows", "status"), [(JUDGED, 1), ([each for each in JUDGED if not each.broken], 0)])
@@ -301,6 +350,7 @@ def test_one_broken_row_of_several_gives_status_one_and_refuted_ones_none(output
         ("check_bindings", None),
         ("gather", {}),
         ("page", ""),
+        ("headlines", ""),
         ("compute", {r.claim.id: r for r in rows}),
     ):
         monkeypatch.setattr(report, name, lambda *_, told=told: told)
@@ -330,19 +380,27 @@ def browse(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @in_a_browser
 @pytest.mark.parametrize(("width", "height"), [(1280, 1600), (400, 1600)], ids=["desktop", "phone"])
-def test_the_page_draws_without_an_error_and_fits_its_width(tmp_path, width, height):
-    probe = "document.title = String(document.documentElement.scrollWidth - innerWidth);"
+def test_the_page_draws_without_an_error(tmp_path, width, height):
     file = tmp_path / "report.html"
-    text = report.PAGE.read_text(encoding="utf-8")
-    file.write_text(text.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    shutil.copy(report.PAGE, file)
     screenshot = tmp_path / "screenshot.png"
     done = browse(file, f"--window-size={width},{height}", f"--screenshot={screenshot}")
     assert "CONSOLE" not in done.stderr
     assert screenshot.stat().st_size > 20_000
-    # Chromium's windows are 500 pixels wide at least without a screenshot: only the desktop's width can be asked.
-    if width > 500:
-        dumped = browse(file, f"--window-size={width},{height}", "--dump-dom").stdout
-        assert re.search(r"<title>(-?\d+)</title>", dumped)[1] in ("0", "-0")
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [1280, 400], ids=["desktop", "phone"])
+def test_nothing_of_the_page_is_wider_than_the_screen(tmp_path, width):
+    # In a frame, because Chromium's windows are 500 pixels wide at least.
+    shutil.copy(report.PAGE, tmp_path / "report.html")
+    probe = "const page = document.querySelector('iframe').contentDocument.documentElement;"
+    probe += "document.title = page.clientWidth + ' ' + page.scrollWidth;"
+    frame = f'<iframe src="report.html" style="width: {width}px; height: 900px; border: 0"></iframe>'
+    file = tmp_path / "frame.html"
+    file.write_text(f"<title></title>{frame}<script>onload = () => {{ {probe} }}</script>", encoding="utf-8")
+    dumped = browse(file, "--window-size=1400,1000", "--allow-file-access-from-files", "--dump-dom").stdout
+    assert re.search(r"<title>(.*?)</title>", dumped)[1] == f"{width} {width}"
 
 
 @in_a_browser

@@ -20,11 +20,12 @@ write_pages(DOCS / "_generated")
 project, author, project_copyright = "SEEM-verify", "The SEEM-verify authors", "The SEEM-verify authors"
 release = version = seem.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "_generated/expected_results.md"]
+exclude_patterns = ["_build", "_generated/expected_results.md", "_generated/claims_table.md"]
 
 html_theme = "furo"
 html_title = f"SEEM-verify {release}"
 html_static_path = ["_static"]
+html_extra_path = ["../claims/report.html"]
 html_css_files = ["docs.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False

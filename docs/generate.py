@@ -1,12 +1,17 @@
-"""Pages that the code writes when the documentation is built: derivations, and what recorded runs let one expect."""
+"""Pages that the code writes when the documentation is built: derivations, claims, and what to expect of each study."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from studies.shared.findings import Finding, read_findings
 
+from claims.ledger import ROOT
+from claims.plugin import LEDGER
+from claims.tables import table
 from theory import render
 
 ORDER = ("verified", "refuted", "open")
@@ -30,6 +35,7 @@ def write_pages(folder: Path) -> None:
     contents = ["# Derivations", "", ABOUT, "", "```{toctree}", ":maxdepth: 2", "", *names, "```"]
     write(derivations / "index.md", contents)
     write(folder / "expected_results.md", expected(read_findings()))
+    write(folder / "claims_table.md", claims(json.loads((ROOT / LEDGER).read_text(encoding="utf-8"))))
 
 
 def write(path: Path, lines: list[str]) -> None:
@@ -67,6 +73,18 @@ def _parts(text: str) -> Iterator[str]:
             yield f"`{part.strip('`')}`"
         else:
             yield re.sub(r"([\\*_\[\]<>|#$~{}])", r"\\\1", part)
+
+
+def claims(ledger: dict[str, Any]) -> list[str]:
+    """The table of claims, whose ids lead into the report and whose formulas lead to their derivations."""
+
+    def link(path: str, word: str) -> str:
+        derived = path.startswith("theory/") and "test_" not in path
+        return f"[{word}](_generated/derivations/{word}.md)" if derived else f"`{path}`"
+
+    page = re.sub(r"\[([^\]]+)\]\(#\1\)", r'<a href="#\1">\1</a>', "\n".join(table(ledger, link)))
+    named = r'<a id="([^"]+)"></a>((?:↳ )?)`\1`'
+    return [re.sub(named, r'<a id="\1"></a>\2<a href="report.html#\1"><code>\1</code></a>', page)]
 
 
 def expected(findings: list[Finding]) -> list[str]:

@@ -1,5 +1,6 @@
 """The documentation builds without a warning, holds what it should, and loads nothing from elsewhere."""
 
+import json
 import os
 import pkgutil
 import re
@@ -11,6 +12,7 @@ import pytest
 from studies.shared.findings import read_findings
 
 import seem
+from claims.plugin import LEDGER
 
 DOCS = Path(__file__).parent
 SECTIONS = """Abstract
@@ -40,6 +42,7 @@ def test_the_pages(tmp_path):
     nothing_is_loaded_from_elsewhere(site)
     findings_come_with_their_figures(site)
     the_appendix_says_what_to_expect(site)
+    every_claim_leads_into_the_report(site)
 
 
 def every_theorem_has_its_page(site: Path) -> None:
@@ -66,7 +69,8 @@ def nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*src="([^"]*)"|<link[^>]*href="([^"]*)"', text)
-        assert not [name for pair in loaded for name in pair if "//" in name], page.name
+        names = [name for pair in loaded for name in pair if not name.startswith("data:")]
+        assert not [name for name in names if "//" in name], page.name
 
 
 def findings_come_with_their_figures(site: Path) -> None:
@@ -83,6 +87,17 @@ def the_appendix_says_what_to_expect(site: Path) -> None:
     assert "expected verdicts" in text
     for finding in read_findings():
         assert f"{finding.folder}/" in text
+
+
+def every_claim_leads_into_the_report(site: Path) -> None:
+    """By its id, and to its derivation where it has one."""
+    text, report = ((site / name).read_text(encoding="utf-8") for name in ("claims.html", "report.html"))
+    names = re.findall(r'href="report.html#([^"]+)"', text)
+    claims = {claim["id"]: claim for claim in json.loads((DOCS.parent / LEDGER).read_text(encoding="utf-8"))["claims"]}
+    assert sorted(names) == sorted(claims)
+    assert all(f'id="{name}"' in report for name in names)
+    derived = {claim["derivation"] for claim in claims.values()} - {""}
+    assert derived == set(re.findall(r'href="_generated/derivations/(\w+)\.html"[^>]*><span[^>]*>\1<', text))
 
 
 def test_the_appendix_has_the_sections_that_reviewers_look_for():

@@ -22,6 +22,7 @@ ROOMS = {
     "properties": {"reference/seem", "reference/tests", "theory"},
     "experiments": {"reference/seem", "reference/peers", "reference/tests", "theory", "claims"},
     "benchmarks": {"reference/seem", "reference/peers", "reference/tests"},
+    "integrations": {"reference/seem", "reference/tests"},
     "claims": {"reference/seem", "experiments", "theory"},
     "docs": {"reference/seem", "experiments", "theory", "claims"},
 }
@@ -33,8 +34,8 @@ PACKAGES = {
     "reference": "reference/tests",
 }
 MODULES = {name: name for name in ("theory", "properties", "claims", "docs", "benchmarks", "experiments")}
-TOP = {".ci", "benchmarks", "claims", "docs", "experiments", "properties", "reference", "theory"}
-SCRIPTS = {"verify", "record", "findings", "forecast_errors", "float64_readings", "run_gpu"}
+TOP = {".ci", "benchmarks", "claims", "docs", "experiments", "integrations", "properties", "reference", "theory"}
+SCRIPTS = {"verify", "record", "findings", "forecast_errors", "float64_readings", "picture", "run_gpu"}
 """Beginnings of the names that users type in experiments/."""
 
 

@@ -15,7 +15,7 @@ LEDGER = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[2] / "cla
 
 
 def describe_claim(name: str, ledger: Path = LEDGER) -> str:
-    """A claim with its verdict, its source and grade, what it assumes and uses, its evidence, and BibTeX.
+    """A claim with verdict, source and grade, premises, derivation, implementation, evidence, and BibTeX.
 
     Args:
         name: Its id, in any case.
@@ -51,6 +51,10 @@ def _describe(claim: dict[str, Any], content: dict[str, Any]) -> Iterator[str]:
     verdicts = {other["id"]: other["verdict"] for other in content["claims"]}
     for used in claim["uses"]:
         yield from _item("uses", f"{used} ({verdicts[used]})")
+    if claim["derivation"]:
+        yield from _item("derived in", f"theory/{claim['derivation']}.py")
+    for place in claim["implemented_by"]:
+        yield from _item("code", place)
     for evidence in claim["evidence"]:
         side = "for it" if evidence["name"] in claim["supports"] else "against it"
         yield from _item(side, f"{evidence['name']}: {evidence['outcome']}")

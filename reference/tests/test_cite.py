@@ -20,6 +20,8 @@ CONTENT = {
             "assumptions": ["small"],
             "uses": ["SUM"],
             "cites": ["peano"],
+            "derivation": "addition",
+            "implemented_by": ["reference/seem/sums.py::add", "reference/seem/sums.py::Adder"],
             "verdict": "verified under assumptions",
             "reason": "",
             "broken": "",
@@ -52,6 +54,9 @@ def test_everything_that_a_claim_rests_on_is_printed(ledger):
         "refuted by  another sum",
         "assumes     The numbers are small.",
         "uses        SUM (verified under assumptions)",
+        "derived in  theory/addition.py",
+        "code        reference/seem/sums.py::add",
+        "code        reference/seem/sums.py::Adder",
         "for it      theory/test_sum.py::test_sum: passed",
         "against it  record star: it is round: open",
         "",
@@ -60,6 +65,12 @@ def test_everything_that_a_claim_rests_on_is_printed(ledger):
         "@software{seemverify,",
         "}",
     ]
+
+
+def test_a_claim_without_derivation_and_implementation_says_nothing_of_them(ledger):
+    claim = CONTENT["claims"][0] | {"derivation": "", "implemented_by": []}
+    ledger.write_text(json.dumps(CONTENT | {"claims": [claim]}))
+    assert not [line for line in describe_claim("sum", ledger).splitlines() if line.startswith(("derived", "code"))]
 
 
 def test_broken_evidence_is_said(ledger):
