@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seem.errors import InputError
 from seem.gradients import Rows, backward, chunks, products, rows_by_loop
-from seem.layerwise import Factors, factors
+from seem.layerwise import Factors, factors, plain
 from seem.subject import FAILURES, Subject
 from seem.trees import Tree, leaves, map_tree
 from seem.uses import Key, Pair
@@ -133,7 +133,7 @@ def _layerwise(subject: Subject, x: tuple[Tree, ...], x_next: tuple[Tree, ...], 
     here, there = (factors(subject, inputs)[1] for inputs in (x, x_next))
     own = {id(parameter): name for name, parameter in subject.parameters.items()}
     loose = {key for key in here.loose | there.loose if key in own}
-    gram, gram_next = _products(here, here, loose, own), _products(there, here, loose, own)
+    gram, gram_next = _products(here, there, loose, own)
     if loose:
         names = [own[key] for key in own if key in loose]
         rest, rest_next = _explicit(subject, x, x_next, critics, names)
@@ -172,37 +172,47 @@ def _explicit(
     return block(x, whole), block(x_next, None)
 
 
-def _products(rows: Factors, columns: Factors, loose: set[int], own: dict[int, str]) -> Tensor:
-    """G_ij for all pairs of critics, from the shares that both have."""
-    strips = []
-    for mine in rows.shares:
-        strip = []
-        for theirs in columns.shares:
-            bases = {key: key if isinstance(key, int) else key[0] for key in mine if key in theirs}
-            keys = [key for key, base in bases.items() if base in own and base not in loose]
-            strip.append(_block(mine, theirs, keys))
-        strips.append(strip)
-    like = next((block for strip in strips for block in strip if block is not None), None)
+def _products(here: Factors, there: Factors, loose: set[int], own: dict[int, str]) -> tuple[Tensor, Tensor]:
+    """G_ij(X, X) and G_ij(X*, X) for all pairs of critics, from the shares that both have."""
+
+    def counts(key: Key) -> bool:
+        base = key if isinstance(key, int) else key[0]
+        return base in own and base not in loose
+
+    found = [
+        [_blocks(mine, following, {key: theirs[key] for key in theirs if counts(key)}) for theirs in here.shares]
+        for mine, following in zip(here.shares, there.shares, strict=True)
+    ]
+    like = next((block for strip in found for both in strip for block in both if block is not None), None)
     if like is None:
         raise RuntimeError("no parameter has factors")
-    return torch.stack([torch.stack([torch.zeros_like(like) if b is None else b for b in strip]) for strip in strips])
+    zeros = torch.zeros_like(like)
+
+    def whole(which: int) -> Tensor:
+        strips = [[zeros if (block := both[which]) is None else block for both in strip] for strip in found]
+        return torch.stack([torch.stack(strip) for strip in strips])
+
+    return whole(0), whole(1)
 
 
-def _block(mine: dict[Key, Pair | Tensor], theirs: dict[Key, Pair | Tensor], keys: list[Key]) -> Tensor | None:
-    plain: list[tuple[Tensor, Tensor]] = []
-    pairs: list[tuple[Pair, Pair]] = []
-    for key in keys:
-        a, b = mine[key], theirs[key]
-        if isinstance(a, Pair) and isinstance(b, Pair) and not _rows_are_smaller(a, b):
-            pairs.append((a, b))
-        else:
-            plain.append(tuple(share.rows() if isinstance(share, Pair) else share for share in (a, b)))  # type: ignore[arg-type]
-    block = None
-    if plain:
-        block = torch.cat([a for a, _ in plain], 1) @ torch.cat([b for _, b in plain], 1).T
-    for a, b in pairs:
-        block = _add_pairs(block, a, b)
-    return block
+def _blocks(
+    mine: dict[Key, Pair | Tensor], following: dict[Key, Pair | Tensor], theirs: dict[Key, Pair | Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The sums over parameters of both blocks; a parameter's explicit gradients are made once and let go."""
+    blocks: list[Tensor | None] = [None, None]
+    for key, share in theirs.items():
+        columns = None
+        for which, left in enumerate((mine.get(key), following.get(key))):
+            if left is None:
+                continue
+            block = blocks[which]
+            if isinstance(left, Pair) and isinstance(share, Pair) and not _rows_are_smaller(left, share):
+                blocks[which] = _add_pairs(block, left, share)
+                continue
+            columns = plain(share) if columns is None else columns
+            product = (columns if left is share else plain(left)) @ columns.T
+            blocks[which] = product if block is None else block + product
+    return blocks[0], blocks[1]
 
 
 def _rows_are_smaller(a: Pair, b: Pair) -> bool:

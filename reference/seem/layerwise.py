@@ -85,10 +85,11 @@ def _joined(first: Pair | Tensor, second: Pair | Tensor) -> Pair | Tensor:
         width = max(first.inputs.shape[2], second.inputs.shape[2])
         inputs = [functional.pad(part.inputs, (0, width - part.inputs.shape[2])) for part in (first, second)]
         return Pair(torch.cat((first.deltas, second.deltas), 1), torch.cat(inputs, 1))
-    return _plain(first) + _plain(second)
+    return plain(first) + plain(second)
 
 
-def _plain(share: Pair | Tensor) -> Tensor:
+def plain(share: Pair | Tensor) -> Tensor:
+    """Gradient rows of a share, shape (M, numbers)."""
     return share.rows() if isinstance(share, Pair) else share
 
 
@@ -104,12 +105,12 @@ def _pulled_back(collector: Collector, found: Factors) -> Factors:
         for shares in found.shares:
             if key not in shares:
                 continue
-            rows = _plain(shares.pop(key)).reshape(-1, *made.shape)
+            rows = plain(shares.pop(key)).reshape(-1, *made.shape)
             pulled = torch.autograd.grad(
                 made, wanted, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
             )
             for leaf, gradient in zip(origins[key], pulled, strict=True):
                 if gradient is not None:
                     part = gradient.flatten(1)
-                    shares[leaf] = part if leaf not in shares else _plain(shares[leaf]) + part
+                    shares[leaf] = part if leaf not in shares else plain(shares[leaf]) + part
     return found
