@@ -7,6 +7,8 @@ import pytest
 
 pytest_plugins = ["claims.plugin"]
 UNIT_TESTS = Path(__file__).parent / "reference" / "tests"
+LIBRARIES = UNIT_TESTS / "libraries"
+"""Whose tests hold generators to their bits, and the checks draw from one."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -17,6 +19,7 @@ def _the_package_as_users_have_it(request):
         yield
         return
     disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", not request.path.is_relative_to(UNIT_TESTS))
+    checked = request.path.is_relative_to(UNIT_TESTS) and not request.path.is_relative_to(LIBRARIES)
+    jaxtyping.config.update("jaxtyping_disable", not checked)
     yield
     jaxtyping.config.update("jaxtyping_disable", disabled)

@@ -138,6 +138,7 @@ def test_entries_go_to_the_logger(tmp_path):
     made, watch = model(), WatchCallback(every=10)
     made.set_logger(sb3.common.logger.configure(str(tmp_path), ["csv"]))
     made.learn(60, callback=watch, log_interval=1)
+    made.logger.close()  # the library leaves its file open
     header = (tmp_path / "progress.csv").read_text().splitlines()[0]
     assert "seem/mean_abs_q" in header
     assert "seem/alarm_about_to_leave" in header

@@ -109,7 +109,7 @@ def test_its_mini_batch_is_read_with_the_policy_and_not_with_the_actions_that_we
     reading = read(
         list(impl.modules.q_funcs),
         batch,
-        training=Training(discount=config.gamma**3, lr=3e-4),
+        training=Training(discount=config.gamma, lr=3e-4),  # the batch says how many steps are behind a return
         policy=lambda states: impl.modules.targ_policy(states).squashed_mu,
         target_critics=list(impl.modules.targ_q_funcs),
     )
