@@ -58,7 +58,7 @@ def test_only_records_of_declarations_before_their_runs_read_declared(folder):
     assert ("Declared" in provenance(folder.parent)) == before
 
 
-DECLARED = ("growth-confirmation", "joint", "optimiser")
+DECLARED = ("growth-confirmation", "joint", "normalisation-long", "optimiser")
 """Studies that were declared before their runs."""
 
 
