@@ -5,13 +5,14 @@ from itertools import product
 
 import torch
 
+from seem.agents import Agent
 from seem.agents.common import evaluating
 from seem.agents.td3 import TD3Config
 from seem.calibration import Calibration, calibrate, kind_of
 from seem.checks import check_integer
 from seem.config import RunConfig
 from seem.datasets import Dataset
-from seem.drift import FEWEST_STEPS, Trail
+from seem.drift import FEWEST_STEPS, WINDOW, Trail
 from seem.dynamics import Training
 from seem.errors import InputError
 from seem.leaving import Leaving, leaving
@@ -22,8 +23,6 @@ from seem.training import start
 
 SEEDS = range(30, 40)
 """Seeds that only calibrations use."""
-WINDOW = 10
-"""Steps between two copies of the parameters: longer windows lag behind, shorter ones are one minibatch's noise."""
 
 
 def shipped_trainings() -> list[RunConfig]:
@@ -38,6 +37,26 @@ def shipped_trainings() -> list[RunConfig]:
         config = RunConfig(agent, rows=128, batch=batch, normalise_states=True, dtype="float32", budget=1000, seed=seed)
         made.append(config)
     return made
+
+
+def training_of(agent: Agent) -> Training:
+    """How an agent trains its critics, with their live optimiser.
+
+    Args:
+        agent: One of the package's, or anyone's with a ``critic_optimiser``.
+
+    Raises:
+        InputError: When it has none.
+    """
+    optimizer = getattr(agent, "critic_optimiser", None)
+    if optimizer is None:
+        raise InputError("the agent has no critic_optimiser, its critics' live optimiser: give it that attribute")
+    return Training(
+        discount=agent.config.discount,
+        optimizer=optimizer,
+        targets=agent.config.target_rate,
+        target_interval=agent.config.target_interval,
+    )
 
 
 def forecasts_of_run(
@@ -63,15 +82,7 @@ def forecasts_of_run(
         )
     transitions, rows, batches, agent = start(config, dataset)
     critics, trail = list(agent.critics), Trail(list(agent.critics))
-    optimizer = getattr(agent, "critic_optimiser", None)
-    if optimizer is None:
-        raise InputError("the agent has no critic_optimiser, its critics' live optimiser: give it that attribute")
-    training = Training(
-        discount=config.agent.discount,
-        optimizer=optimizer,
-        targets=config.agent.target_rate,
-        target_interval=config.agent.target_interval,
-    )
+    training = training_of(agent)
     bound = value_bound(transitions.rewards, config.agent.discount)
     made: list[Leaving] = []
     seen: list[float] = []
@@ -88,8 +99,7 @@ def forecasts_of_run(
                 reading = read(critics, rows, next_actions=actions, training=training, step=step)
                 ahead = look_ahead(critics, rows, drift=trail.drift(), bound=bound, step=step)
             made.append(leaving([reading], step=step, ahead=ahead, training=training))
-        drawn = torch.randint(len(transitions), (config.batch or 1,), generator=batches)
-        agent.update(rows if config.batch is None else transitions.select(drawn))
+        agent.update(rows if config.batch is None else transitions.draw(config.batch, batches))
     return training, made, seen, bound
 
 

@@ -20,6 +20,8 @@ from seem.step_rules import Optimizers, check_optimizers, live_step
 
 FEWEST_STEPS = 2
 """A window of one step is one gradient's noise, and no mean."""
+WINDOW = 10
+"""Steps between two copies of the parameters: longer windows lag behind, shorter ones are one minibatch's noise."""
 
 
 @dataclass(frozen=True, eq=False)

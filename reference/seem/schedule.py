@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from seem.checks import check_integer, check_number
-from seem.drift import FEWEST_STEPS
+from seem.drift import FEWEST_STEPS, WINDOW
 from seem.errors import InputError
 
-WINDOW = 10
-"""Steps between two copies of the parameters: longer windows lag behind, shorter ones are one minibatch's noise."""
 SHARE = 0.03
 """Share of the time that a watch takes when it is told nothing else."""
 

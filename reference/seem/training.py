@@ -205,11 +205,7 @@ class Run:
 
     def _advance(self) -> Tensor:
         """One critic step; returns the trace's row for the state before it, still on the device."""
-        if self.config.batch is None:
-            batch = self.rows
-        else:
-            drawn = torch.randint(len(self.transitions), (self.config.batch,), generator=self.batches)
-            batch = self.transitions.select(drawn.to(self.transitions.rewards.device))
+        batch = self.rows if self.config.batch is None else self.transitions.draw(self.config.batch, self.batches)
         parameter_norm = nn.utils.get_total_norm(self.agent.critics[0].parameters())
         values, target = self.agent.update(batch)
         sizes = values.abs()

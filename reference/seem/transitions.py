@@ -88,6 +88,19 @@ class Transitions:
             object.__setattr__(chosen, field.name, getattr(self, field.name)[indices])
         return chosen
 
+    def draw(self, rows: int, generator: torch.Generator) -> "Transitions":
+        """A minibatch: ``rows`` transitions drawn uniformly and with replacement.
+
+        Args:
+            rows: How many.
+            generator: A CPU generator; the draw is the same on every device.
+
+        Returns:
+            A new object with ``rows`` transitions.
+        """
+        drawn = torch.randint(len(self), (rows,), generator=generator)
+        return self.select(drawn.to(self.rewards.device))
+
     def subset(self, rows: int, generator: torch.Generator) -> "Transitions":
         """Draw ``rows`` different transitions, uniformly and without replacement.
 

@@ -12,19 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from studies.shared.declaration import read_declaration
-from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, value_bound, with_critic
+from studies.shared.runs import PAPERS_TD3, Arm, Budget, KeptRun, short, value_bound, with_critic
 from studies.shared.training import DeclaredRun, measure_once
 
 from seem.agents import Agent
 from seem.agents.common import evaluating
 from seem.agents.td3 import TD3, TD3Config
-from seem.calibrating import WINDOW
+from seem.calibrating import training_of
 from seem.calibration import SHIPPED, Calibration
 from seem.checks import open_device
 from seem.config import RunConfig
 from seem.datasets import Dataset
-from seem.drift import Trail
-from seem.dynamics import Training
+from seem.drift import WINDOW, Trail
 from seem.forecasting import forecast
 from seem.lookahead import look_ahead
 from seem.reading import read
@@ -53,7 +52,6 @@ SAID = (
 joint kernel; the leading eigenvalue under the optimiser times h, and whether it counts as excited; ln of the predicted
 growth of ‖u‖; the plain crossing, and the accelerated time; and the stated step of leaving with its interval. What is
 not said is nan."""
-DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -66,17 +64,9 @@ class DecayedTD3Config(TD3Config):
 
     weight_decay: float = 0.01
 
-    def build(
-        self,
-        observation_dim: int,
-        action_dim: int,
-        *,
-        seed: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> TD3:
+    def build(self, *sizes: int, **settings: Any) -> TD3:
         """A fresh agent; arguments as of `seem.agents.td3.TD3`."""
-        agent = super().build(observation_dim, action_dim, seed=seed, dtype=dtype, device=device)
+        agent = super().build(*sizes, **settings)
         parameters = agent.critics.parameters()
         agent.critic_optimiser = torch.optim.AdamW(parameters, lr=self.critic_lr, weight_decay=self.weight_decay)
         return agent
@@ -170,16 +160,12 @@ def _follow(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
                 lines.append((step, watched.look(step)))
         if not math.isfinite(size) or (left is not None and step >= left + FAR):
             break
-        if config.batch is None:
-            agent.update(rows)
-        else:
-            drawn = torch.randint(len(transitions), (config.batch,), generator=batches)
-            agent.update(transitions.select(drawn.to(rows.rewards.device)))
+        agent.update(rows if config.batch is None else transitions.draw(config.batch, batches))
     return described_run(run, dataset, watched) | {
         "divergence_step": left,
-        "td_norm": [_short(error) for error in errors],
+        "td_norm": [short(error) for error in errors],
         "read_at": [step for step, _ in lines],
-        "series": {name: [_short(line[place]) for _, line in lines] for place, name in enumerate(SAID)},
+        "series": {name: [short(line[place]) for _, line in lines] for place, name in enumerate(SAID)},
     }
 
 
@@ -194,18 +180,11 @@ class Watched:
     """
 
     def __init__(self, agent: Agent, rows: Transitions, bound: float, calibration: Calibration) -> None:
-        config = agent.config
         self.agent, self.rows, self.bound, self.calibration = agent, rows, bound, calibration
         self.critics: list[Any] = list(agent.critics)
         self.targets: list[Any] = list(getattr(agent, "target_critics"))  # noqa: B009 - no part of the protocol
         self.trail = Trail(self.critics)
-        optimizer = getattr(agent, "critic_optimiser")  # noqa: B009 - no part of the protocol
-        self.training = Training(
-            discount=config.discount,
-            optimizer=optimizer,
-            targets=config.target_rate,
-            target_interval=config.target_interval,
-        )
+        self.training = training_of(agent)
 
     @torch.no_grad()
     def size(self) -> float:
@@ -287,11 +266,7 @@ def described_run(run: DeclaredRun, dataset: Dataset, watched: Watched) -> KeptR
         "full_batch": config.batch is None,
         "target_rate": agent.target_rate,
         "steps": config.budget,
-        "bound": _short(watched.bound),
+        "bound": short(watched.bound),
         "step_size": 2 * agent.critic_lr / len(watched.rows),
         "reading_interval": config.reading_interval,
     }
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -129,7 +129,7 @@ def keep(record: RunRecord, arm: str, bound: float) -> KeptRun:
     beyond = np.flatnonzero(~(q <= bound))
     lines = [line for line in record.readings if all(line["critics"])]
     series = largest(line["critics"] for line in lines) | {
-        name: [_short(line[name]) for line in lines] for name in LINE_COLUMNS
+        name: [short(line[name]) for line in lines] for name in LINE_COLUMNS
     }
     finite = q[np.isfinite(q)]
     return {
@@ -141,8 +141,8 @@ def keep(record: RunRecord, arm: str, bound: float) -> KeptRun:
         "steps": outcome["steps"],
         "crash_step": outcome["crash_step"],
         "divergence_step": int(beyond[0]) if len(beyond) else None,
-        "bound": _short(bound),
-        "last_q": _short(float(finite[-1])) if len(finite) else None,
+        "bound": short(bound),
+        "last_q": short(float(finite[-1])) if len(finite) else None,
         "mechanism": outcome["mechanism"],
         "outcome_sha256": digest(canonical_json(outcome)),
         "read_at": [line["step"] for line in lines],
@@ -153,10 +153,11 @@ def keep(record: RunRecord, arm: str, bound: float) -> KeptRun:
 def largest(readings: Iterable[Sequence[dict[str, Any]]]) -> dict[str, list[float]]:
     """The kept series of readings, given as JSON objects, one sequence of critics a look: the largest critic's."""
     looks = list(readings)
-    return {name: [_short(max(critic[name] for critic in critics)) for critics in looks] for name in COLUMNS}
+    return {name: [short(max(critic[name] for critic in critics)) for critics in looks] for name in COLUMNS}
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A number with as many digits as a kept series has."""
     return float(f"{value:.{DIGITS}g}")
 
 

@@ -132,8 +132,7 @@ class OwnLearner:
     def fit(self, steps: int) -> None:
         """Take critic steps."""
         for _ in range(steps):
-            drawn = torch.randint(len(self.transitions), (self.batch,), generator=self.batches)
-            self.agent.update(self.transitions.select(drawn.to(self.device)))
+            self.agent.update(self.transitions.draw(self.batch, self.batches))
 
     @torch.no_grad()
     def values(self, observations: NDArray[np.float32], actions: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 from studies.shared.declaration import read_declaration
-from studies.shared.runs import KeptRun, value_bound
+from studies.shared.runs import KeptRun, short, value_bound
 from studies.shared.training import DeclaredRun, measure_once
 from studies.small_data.learners import NOT_INSTALLED, FewConfig, Learner, OwnLearner, PeerLearner, Recipe
 
@@ -144,15 +144,15 @@ def _measure(device: str, run: DeclaredRun, recipe: Recipe, dataset: Dataset) ->
     return _described(run, recipe, dataset) | {
         "not_run": None,
         "library": learner.library,
-        "bound": _short(bound),
+        "bound": short(bound),
         "steps": read_at[-1],
         "divergence_step": beyond[0] if beyond else None,
         "crash_step": None if np.isfinite(sizes[-1]) else read_at[-1],
-        "last_q": _short(finite[-1]),
+        "last_q": short(finite[-1]),
         "read_at": read_at[: len(finite)],
-        "series": {"mean_abs_q": [_short(size) for size in finite]},
+        "series": {"mean_abs_q": [short(size) for size in finite]},
         "monte_carlo": against_returns(values, given.returns[rows]) if compared else None,
-        "action_distance": _short(np.sqrt(np.mean(distance**2))),
+        "action_distance": short(np.sqrt(np.mean(distance**2))),
         **score(dataset, learner, given, recipe),
     }
 
@@ -191,7 +191,7 @@ def against_returns(values: NDArray[np.float64], returns: NDArray[np.float64]) -
         How many rows; medians of both, and of Q - return.
     """
     medians = {"q": np.median(values), "return": np.median(returns), "bias": np.median(values - returns)}
-    return {"rows": len(values)} | {name: _short(value) for name, value in medians.items()}
+    return {"rows": len(values)} | {name: short(value) for name, value in medians.items()}
 
 
 def score(dataset: Dataset, learner: Learner, given: Given, recipe: Recipe) -> KeptRun:
@@ -213,10 +213,10 @@ def score(dataset: Dataset, learner: Learner, given: Given, recipe: Recipe) -> K
     of_random, of_expert = environment.random_return, environment.expert_return
     gained = 100 * (returns.mean() - of_random) / (of_expert - of_random)
     return {
-        "score": _short(gained),
-        "returns": [_short(value) for value in returns],
-        "start_q": _short(start_values.mean()),
-        "start_return": _short(discounted.mean()),
+        "score": short(gained),
+        "returns": [short(value) for value in returns],
+        "start_q": short(start_values.mean()),
+        "start_return": short(discounted.mean()),
     }
 
 
@@ -251,7 +251,3 @@ def roll_out(env_id: str, act: Callable, episodes: int, discount: float) -> tupl
 def _acting(learner: Learner, states: NDArray[np.float32]) -> NDArray[np.float64]:
     """Actions inside the box; a policy that is no longer a number does nothing."""
     return np.nan_to_num(learner.act(states), nan=0.0).clip(-1, 1)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

@@ -71,8 +71,7 @@ def _compare(device: str, run: DeclaredRun, dataset: Dataset) -> KeptRun:
     for step in range(config.budget + 1):
         if step % config.reading_interval == 0:
             looks.append(_look(agent, rows))
-        drawn = torch.randint(len(transitions), (config.batch or len(transitions),), generator=batches)
-        values, _ = agent.update(transitions.select(drawn.to(transitions.rewards.device)))
+        values, _ = agent.update(transitions.draw(config.batch or len(transitions), batches))
         if divergence is None and not values.abs().mean() <= bound:
             divergence = step
     kept = {"arm": run.arm, "data": dataset.name, "label": dataset.label, "seed": config.seed}

@@ -2,8 +2,13 @@
 
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from seem.alarms import Alarm
+from seem.dynamics import Training
 from seem.errors import InputError
+from seem.watch import Watch
+from seem.watch_entry import Entry
 
 _said: set[str] = set()
 
@@ -31,3 +36,29 @@ def check_version(library: str, tested: tuple[str, str]) -> None:
 
 def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+class Watching:
+    """What the callbacks of all libraries share: a watch that is made when the training is known.
+
+    Args:
+        options: Of `seem.Watch`, without ``training``.
+
+    Raises:
+        InputError: On an option that is impossible.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        Watch(training=Training(discount=0.0, lr=0.0), **options)  # refuses what is impossible before training begins
+        self.options = options
+        self.watch: Watch | None = None
+
+    @property
+    def history(self) -> list[Entry]:
+        """All entries so far."""
+        return [] if self.watch is None else self.watch.history
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """The last alarm, or None."""
+        return None if self.watch is None else self.watch.alarm

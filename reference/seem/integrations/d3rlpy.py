@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seem.alarms import Alarm
 from seem.dynamics import Training
 from seem.errors import InputError
-from seem.integrations import check_version
+from seem.integrations import Watching, check_version
 from seem.isolation import untouched
 from seem.lookahead import value_bound
 from seem.watch import Watch
-from seem.watch_entry import Entry
 
 TESTED = ("2.8", "2.9")
 DELAYED = ("TD3", "TD3PlusBC")
@@ -47,7 +45,7 @@ class _Mean(nn.Module):
         return self.policy(observations).squashed_mu.clamp(-1.0, 1.0)
 
 
-class WatchCallback:
+class WatchCallback(Watching):
     """For ``algo.fit(dataset, ..., callback=WatchCallback(dataset, every=500))``.
 
     Args:
@@ -62,20 +60,9 @@ class WatchCallback:
         check_version("d3rlpy", TESTED)
         if options.get("on_alarm") == "stop":
             raise InputError('d3rlpy\'s fit is stopped by an error only: pass on_alarm="raise"')
-        Watch(training=Training(discount=0.0, lr=0.0), **options)  # refuses what is impossible before training begins
-        self.dataset, self.options = dataset, options
-        self.watch: Watch | None = None
+        super().__init__(**options)
+        self.dataset = dataset
         self._batch: dict[str, Any] = {}
-
-    @property
-    def history(self) -> list[Entry]:
-        """All entries so far."""
-        return [] if self.watch is None else self.watch.history
-
-    @property
-    def alarm(self) -> Alarm | None:
-        """The last alarm, or None."""
-        return None if self.watch is None else self.watch.alarm
 
     def __call__(self, algo: Any, epoch: int, total_step: int) -> None:
         """Read where a reading is due.

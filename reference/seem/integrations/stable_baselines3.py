@@ -12,10 +12,9 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
 
-from seem.alarms import Alarm
 from seem.dynamics import Training
 from seem.errors import InputError
-from seem.integrations import check_version
+from seem.integrations import Watching, check_version
 from seem.isolation import untouched
 from seem.lookahead import value_bound
 from seem.watch import Watch
@@ -44,7 +43,7 @@ class _Action(nn.Module):
         return made.clamp(-1, 1)
 
 
-class WatchCallback(BaseCallback):
+class WatchCallback(Watching, BaseCallback):
     """For ``model.learn(..., callback=WatchCallback(every=500))``; offline, `look` after each ``model.train``.
 
     Args:
@@ -55,21 +54,9 @@ class WatchCallback(BaseCallback):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__()
+        BaseCallback.__init__(self)
         check_version("stable-baselines3", TESTED)
-        Watch(training=Training(discount=0.0, lr=0.0), **options)  # refuses what is impossible before training begins
-        self.options = options
-        self.watch: Watch | None = None
-
-    @property
-    def history(self) -> list[Entry]:
-        """All entries so far."""
-        return [] if self.watch is None else self.watch.history
-
-    @property
-    def alarm(self) -> Alarm | None:
-        """The last alarm, or None."""
-        return None if self.watch is None else self.watch.alarm
+        Watching.__init__(self, **options)
 
     @property
     def stop(self) -> bool:
